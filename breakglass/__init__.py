@@ -1,0 +1,1 @@
+"""The control plane: who may reach what, why, and until when."""

@@ -1,0 +1,21 @@
+"""The only reader of the clocks. Everything below the edge is handed `now`."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The wall clock: aware, UTC."""
+    return datetime.now(UTC)
+
+
+def monotonic() -> float:
+    """Seconds on a clock that nobody can set back.
+
+    Where the platform has CLOCK_BOOTTIME it counts suspended time too: a grant doesn't pause
+    because the machine slept.
+    """
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)

@@ -1,0 +1,125 @@
+"""What the environment says: every `BREAKGLASS_*` variable, checked once at the start.
+
+A wrong value stops the start with a message that names the variable and what it takes.
+`docs/operate.md` lists them; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+PREFIX = "BREAKGLASS_"
+
+
+class ConfigError(Exception):
+    """The environment can't be used; the message says which variable and why."""
+
+
+class Config(BaseModel):
+    """The settings of one installation. Each field is the variable `BREAKGLASS_<FIELD>`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    secret_key: str = Field(min_length=32, description="Django's secret key, 32 characters or more")
+    master_key: bytes = Field(
+        description="32 bytes in base64; every secret at rest is encrypted under keys derived from it"
+    )
+    data_dir: Path = Field(default=Path("var/data"), description="recordings, database file, key material")
+    database_url: str = Field(
+        default="", description="postgresql://user:password@host:port/name; empty: SQLite in the data directory"
+    )
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// address of Redis or Valkey"
+    )
+    public_url: str = Field(default="http://localhost:8000", description="address of the web page, as people type it")
+    allowed_hosts: str = Field(default="", description="further host names of the web page, comma separated")
+    gateway_host: str = Field(default="127.0.0.1", description="name or address that people give to ssh")
+    gateway_bind: str = Field(default="127.0.0.1", description="address the gateway listens on")
+    gateway_port: int = Field(default=2222, ge=1, le=65535, description="port of the gateway")
+    email_url: str = Field(
+        default="", description="smtp://user:password@host:port?tls=1, or file:///folder; empty: console"
+    )
+    email_from: str = Field(default="breakglass@localhost", description="sender of notices")
+    time_zone: str = Field(default="UTC", description="zone in which people's usual hours are judged")
+    trusted_proxies: int = Field(default=0, ge=0, le=5, description="reverse proxies in front of the web page")
+    exec_record_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=64 * 1024,
+        description="output of one exec channel that is kept whole; beyond it size and SHA-256 are kept",
+    )
+    demo: bool = Field(default=False, description="1 in the demo: known passwords, mail folder shown; never in use")
+    debug: bool = Field(default=False, description="1 shows Django's debug pages; never in use")
+
+    @field_validator("master_key", mode="before")
+    @classmethod
+    def _decode_master_key(cls, value: object) -> bytes:
+        if isinstance(value, bytes) and len(value) == 32:
+            return value
+        try:
+            key = base64.b64decode(str(value), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError("must be 32 bytes in base64, as from: openssl rand -base64 32") from error
+        if len(key) != 32:
+            raise ValueError(f"must be 32 bytes in base64, not {len(key)}; openssl rand -base64 32 makes one")
+        return key
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT] without a path")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"postgresql", "postgres"}:
+            raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/NAME, or empty for SQLite")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str) -> str:
+        if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @property
+    def public_host(self) -> str:
+        return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def public_is_https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+
+def load(environ: Mapping[str, str]) -> Config:
+    """The configuration out of `environ`. Raises `ConfigError` naming each wrong variable."""
+    given = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and not name.startswith(PREFIX + "TEST_")
+    }
+    try:
+        return Config.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: Mapping[str, object]) -> str:
+    location = problem["loc"]
+    field = str(location[0]) if isinstance(location, tuple) and location else "?"
+    name = PREFIX + field.upper()
+    if problem["type"] == "missing":
+        description = Config.model_fields[field].description
+        return f"{name} is not set: {description}."
+    if problem["type"] == "extra_forbidden":
+        return f"{name} is not a setting of Breakglass; docs/operate.md lists them."
+    return f"{name}: {str(problem['msg']).removeprefix('Value error, ')}."

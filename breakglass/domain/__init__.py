@@ -1,0 +1,1 @@
+"""Pure rules. Standard library only; `now` is always an argument."""

@@ -1,0 +1,107 @@
+"""The audit trail's vocabulary, canonical bytes and hash link."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+GENESIS = "0" * 64
+
+
+class AuditTag(StrEnum):
+    """`source:subject:action`."""
+
+    PERSON_CREATED = "people:person:created"
+    PERSON_DISABLED = "people:person:disabled"
+    PERSON_ENABLED = "people:person:enabled"
+    PERSON_GROUPS_SET = "people:person:groups_set"
+    LOGIN_SUCCEEDED = "web:login:succeeded"
+    LOGIN_FAILED = "web:login:failed"
+    LOGOUT = "web:login:ended"
+    FACTOR_ENROLLED = "people:second_factor:enrolled"
+    FACTOR_REFUSED = "people:second_factor:refused"
+    RECOVERY_CODE_USED = "people:recovery_code:used"
+    KEY_REGISTERED = "people:ssh_key:registered"
+    KEY_REMOVED = "people:ssh_key:removed"
+    KEY_REFUSED = "people:ssh_key:refused"
+    TOKEN_ISSUED = "people:token:issued"  # noqa: S105
+    TOKEN_REVOKED = "people:token:revoked"  # noqa: S105
+    ASSET_REGISTERED = "assets:asset:registered"
+    ASSET_CHANGED = "assets:asset:changed"
+    CREDENTIAL_STORED = "assets:credential:stored"
+    CREDENTIAL_USED = "assets:credential:used"
+    PLAYBOOK_PUBLISHED = "playbooks:version:published"
+    PLAYBOOK_RETIRED = "playbooks:version:retired"
+    INCIDENT_OPENED = "incidents:incident:opened"
+    INCIDENT_CLOSED = "incidents:incident:closed"
+    REQUEST_SUBMITTED = "requests:request:submitted"
+    REQUEST_REFUSED = "requests:request:refused"
+    REQUEST_WITHDRAWN = "requests:request:withdrawn"
+    REQUEST_ESCALATED = "requests:request:escalated"
+    REQUEST_LAPSED = "requests:request:lapsed"
+    REQUEST_APPROVED = "requests:request:approved"
+    REQUEST_DENIED = "requests:request:denied"
+    APPROVAL_GIVEN = "approvals:approval:given"
+    APPROVAL_DENIED = "approvals:approval:denied"
+    APPROVAL_REFUSED = "approvals:approval:refused"
+    GRANT_ISSUED = "grants:grant:issued"
+    GRANT_ACTIVATED = "grants:grant:activated"
+    GRANT_RELEASED = "grants:grant:released"
+    GRANT_REVOKED = "grants:grant:revoked"
+    GRANT_EXPIRED = "grants:grant:expired"
+    LOCK_PLACED = "locks:lock:placed"
+    LOCK_LIFTED = "locks:lock:lifted"
+    ACCESS_REFUSED = "gateway:access:refused"
+    CHANNEL_REFUSED = "gateway:channel:refused"
+    SESSION_OPENED = "gateway:session:opened"
+    SESSION_LIVE = "gateway:session:live"
+    SESSION_KILLED = "gateway:session:killed"
+    SESSION_ENDED = "gateway:session:ended"
+    SESSION_CRASHED = "gateway:session:crashed"
+    HOST_KEY_ALARM = "gateway:host_key:alarm"
+    GATEWAY_STARTED = "gateway:process:started"
+    GATEWAY_STOPPED = "gateway:process:stopped"
+    RECORDING_SEALED = "recordings:recording:sealed"
+    RECORDING_RECOVERED = "recordings:recording:recovered"
+    RECORDING_VIEWED = "recordings:recording:viewed"
+    RECORDING_DOWNLOADED = "recordings:recording:downloaded"
+    RECORDING_DAMAGED = "recordings:recording:damaged"
+    REVIEW_DUE = "reviews:review:due"
+    REVIEW_SIGNED = "reviews:review:signed"
+    REVIEW_OVERDUE = "reviews:review:overdue"
+    NOTICE_SENT = "notices:notice:sent"
+    NOTICE_FAILED = "notices:notice:failed"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the trail, without its links. `data` holds only JSON values, never a secret."""
+
+    seq: int
+    at: datetime
+    tag: str
+    actor: str
+    subject: str
+    data: Mapping[str, object]
+
+
+def canonical(entry: Entry) -> bytes:
+    """The bytes that are hashed: JSON, keys sorted, no spaces, UTC with microseconds (as RFC 8785 would order them)."""
+    fields = {
+        "seq": entry.seq,
+        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "tag": entry.tag,
+        "actor": entry.actor,
+        "subject": entry.subject,
+        "data": entry.data,
+    }
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def link(previous_hash: str, entry: Entry) -> str:
+    """The hash of a row: SHA-256 over the previous row's hash and this row's canonical bytes, in hex."""
+    return hashlib.sha256(previous_hash.encode() + b"\n" + canonical(entry)).hexdigest()

@@ -1,0 +1,112 @@
+"""All permissions of people over screens and objects, on one page. Deny everything else.
+
+Facts come as plain values; nothing here reads a database. A person's roles are the groups they are in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+RESPONDERS = "responders"
+REVIEWERS = "reviewers"
+AUDITORS = "auditors"
+ADMINISTRATORS = "administrators"
+
+
+class Verb(StrEnum):
+    SEE_REQUEST = "see this request"
+    WITHDRAW_REQUEST = "withdraw this request"
+    SEE_GRANT = "see this grant"
+    RELEASE_GRANT = "release this grant"
+    REVOKE_GRANT = "revoke this grant"
+    SEE_SESSION = "see this session"
+    REPLAY_SESSION = "replay this session"
+    KILL_SESSION = "end this session"
+    LIST_SESSIONS = "list everybody's sessions"
+    SIGN_REVIEW = "sign this review"
+    LIST_REVIEWS = "list reviews"
+    SEE_AUDIT = "read the audit trail"
+    SEE_ASSETS = "see the assets"
+    MANAGE_ASSETS = "manage assets"
+    MANAGE_LOCKS = "place or lift locks"
+    OPEN_INCIDENT = "open an incident"
+    SEE_INCIDENTS = "see the incidents"
+    CLOSE_INCIDENT = "close this incident"
+    SEE_PLAYBOOKS = "see the playbooks"
+
+
+WHO_CAN: dict[Verb, str] = {
+    Verb.SEE_REQUEST: "the requester, an approver or an auditor",
+    Verb.WITHDRAW_REQUEST: "the requester",
+    Verb.SEE_GRANT: "its holder, an approver or an auditor",
+    Verb.RELEASE_GRANT: "its holder",
+    Verb.REVOKE_GRANT: "one of the playbook's approvers or an administrator",
+    Verb.SEE_SESSION: "the person of the session, an approver, a reviewer or an auditor",
+    Verb.REPLAY_SESSION: "a reviewer or an auditor",
+    Verb.KILL_SESSION: "one of the playbook's approvers or an administrator",
+    Verb.LIST_SESSIONS: "a reviewer or an auditor",
+    Verb.SIGN_REVIEW: "a reviewer who neither asked nor approved",
+    Verb.LIST_REVIEWS: "a reviewer or an auditor",
+    Verb.SEE_AUDIT: "an auditor",
+    Verb.SEE_ASSETS: "anyone who works here",
+    Verb.MANAGE_ASSETS: "an administrator",
+    Verb.MANAGE_LOCKS: "an administrator",
+    Verb.OPEN_INCIDENT: "a responder, an approver or an administrator",
+    Verb.SEE_INCIDENTS: "anyone who works here",
+    Verb.CLOSE_INCIDENT: "who opened it, an approver or an administrator",
+    Verb.SEE_PLAYBOOKS: "anyone who works here",
+}
+
+
+@dataclass(frozen=True)
+class Actor:
+    id: UUID
+    groups: frozenset[str]
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What is acted on: whose it is, and who decides about it. Empty where the verb is about no object."""
+
+    owner_id: UUID | None = None
+    approver_groups: frozenset[str] = frozenset()
+    approver_ids: frozenset[UUID] = frozenset()
+
+
+NOTHING = Thing()
+
+
+def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:
+    """Whether the actor may do this to this thing."""
+    if not actor.active:
+        return False
+    owns = thing.owner_id is not None and thing.owner_id == actor.id
+    approves = bool(actor.groups & thing.approver_groups)
+    reviews = REVIEWERS in actor.groups
+    audits = AUDITORS in actor.groups
+    administers = ADMINISTRATORS in actor.groups
+    match verb:
+        case Verb.SEE_PLAYBOOKS | Verb.SEE_ASSETS | Verb.SEE_INCIDENTS:
+            return True
+        case Verb.SEE_REQUEST | Verb.SEE_GRANT | Verb.SEE_SESSION:
+            return owns or approves or reviews or audits or administers
+        case Verb.WITHDRAW_REQUEST | Verb.RELEASE_GRANT:
+            return owns
+        case Verb.REVOKE_GRANT | Verb.KILL_SESSION:
+            return approves or administers
+        case Verb.REPLAY_SESSION | Verb.LIST_SESSIONS | Verb.LIST_REVIEWS:
+            return reviews or audits
+        case Verb.SIGN_REVIEW:
+            return reviews and not owns and actor.id not in thing.approver_ids
+        case Verb.SEE_AUDIT:
+            return audits
+        case Verb.MANAGE_ASSETS | Verb.MANAGE_LOCKS:
+            return administers
+        case Verb.OPEN_INCIDENT:
+            return bool(actor.groups)
+        case Verb.CLOSE_INCIDENT:
+            return owns or approves or administers
+    return False

@@ -44,7 +44,7 @@ WHO_CAN: dict[Verb, str] = {
     Verb.RELEASE_GRANT: "its holder",
     Verb.REVOKE_GRANT: "one of the playbook's approvers or an administrator",
     Verb.SEE_SESSION: "the person of the session, an approver, a reviewer or an auditor",
-    Verb.REPLAY_SESSION: "a reviewer or an auditor",
+    Verb.REPLAY_SESSION: "the person of the session, a reviewer or an auditor",
     Verb.KILL_SESSION: "one of the playbook's approvers or an administrator",
     Verb.LIST_SESSIONS: "a reviewer or an auditor",
     Verb.SIGN_REVIEW: "a reviewer who neither asked nor approved",
@@ -97,7 +97,9 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:
             return owns
         case Verb.REVOKE_GRANT | Verb.KILL_SESSION:
             return approves or administers
-        case Verb.REPLAY_SESSION | Verb.LIST_SESSIONS | Verb.LIST_REVIEWS:
+        case Verb.REPLAY_SESSION:
+            return owns or reviews or audits
+        case Verb.LIST_SESSIONS | Verb.LIST_REVIEWS:
             return reviews or audits
         case Verb.SIGN_REVIEW:
             return reviews and not owns and actor.id not in thing.approver_ids

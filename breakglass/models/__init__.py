@@ -1,0 +1,38 @@
+"""The nouns of the control plane, one per file."""
+
+from breakglass.models.access_request import AccessRequest, RequestedAsset
+from breakglass.models.api_token import ApiToken
+from breakglass.models.approval import Approval
+from breakglass.models.asset import Asset, AssetHostKey, AssetLogin
+from breakglass.models.audit_event import AuditEvent, AuditHead
+from breakglass.models.grant import Grant, GrantedAsset
+from breakglass.models.incident import Incident
+from breakglass.models.lock import Lock
+from breakglass.models.notice import Notice
+from breakglass.models.person import Person
+from breakglass.models.playbook import PlaybookVersion
+from breakglass.models.second_factor import RecoveryCode, RecoveryCodes, TotpFactor
+from breakglass.models.ssh_key import SshKey
+
+__all__ = [
+    "AccessRequest",
+    "ApiToken",
+    "Approval",
+    "Asset",
+    "AssetHostKey",
+    "AssetLogin",
+    "AuditEvent",
+    "AuditHead",
+    "Grant",
+    "GrantedAsset",
+    "Incident",
+    "Lock",
+    "Notice",
+    "Person",
+    "PlaybookVersion",
+    "RecoveryCode",
+    "RecoveryCodes",
+    "RequestedAsset",
+    "SshKey",
+    "TotpFactor",
+]

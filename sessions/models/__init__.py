@@ -1,0 +1,8 @@
+"""The nouns of the data plane, one per file."""
+
+from sessions.models.channel import Channel
+from sessions.models.recording import Recording
+from sessions.models.review import Review
+from sessions.models.ssh_session import SSHSession
+
+__all__ = ["Channel", "Recording", "Review", "SSHSession"]

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from breakglass.models import Grant
+from sessions.states import ReviewState, ReviewVerdict
+
+
+class Review(models.Model):
+    """The judgement after access: one a grant, due once the grant has ended."""
+
+    grant = models.OneToOneField(Grant, on_delete=models.PROTECT, related_name="review")
+    state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in ReviewState])
+    opened_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    chased_at = models.DateTimeField(null=True)
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True)
+    verdict = models.CharField(max_length=12, blank=True, choices=[(v.value, v.value) for v in ReviewVerdict])
+    note = models.TextField(blank=True)
+    signed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("due_at",)
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="review_signed_is_complete",
+                condition=~models.Q(state=ReviewState.SIGNED)
+                | (models.Q(reviewer__isnull=False, signed_at__isnull=False) & ~models.Q(verdict="")),
+            ),
+        ]

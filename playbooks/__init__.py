@@ -1,0 +1,1 @@
+"""Emergency playbooks as code: schema, loader, digest and the catalogue. Imports nothing of the broker."""

@@ -1,0 +1,109 @@
+"""Checks on single values, each with a message that says what to do."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Hashable
+from typing import TypeVar
+
+Item = TypeVar("Item", bound=Hashable)
+
+_SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_ASSET = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
+_GROUP = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_PATTERN_MARKS = frozenset("*?[]{}()!^$%,|/\\~")
+_SWEEPING = frozenset({"all", "any", "every", "everything", "none", "default"})
+
+
+def _is_pattern(value: str) -> bool:
+    return bool(_PATTERN_MARKS & set(value)) or value.strip().lower() in _SWEEPING
+
+
+def slug(value: str) -> str:
+    """A slug is a short, stable name: it is used in commands and in web addresses."""
+    if len(value) > 64 or not _SLUG.fullmatch(value):
+        raise ValueError(
+            "use lower-case letters, digits and single hyphens, at most 64, such as historian-down"
+        )
+    return value
+
+
+def asset_name(value: str) -> str:
+    """One registered asset by its full name; never a pattern, a list, a zone or a network (E8)."""
+    if _is_pattern(value):
+        raise ValueError(
+            f"{value!r} is a wildcard or a whole zone, which no playbook may hold (E8): name each asset in full"
+        )
+    if not _ASSET.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no asset name: use the registered name, in lower case, of letters, digits, '.', '-' "
+            "and '_', such as hist-01"
+        )
+    return value
+
+
+def login_name(value: str) -> str:
+    """One account name on the asset; never a pattern."""
+    if _is_pattern(value):
+        raise ValueError(f"{value!r} is a wildcard: name each login in full")
+    if not _LOGIN.fullmatch(value):
+        raise ValueError(f"{value!r} is no login: use at most 32 letters, digits, '.', '-' and '_'")
+    return value
+
+
+def group_name(value: str) -> str:
+    """The name of a group of people, such as ot-leads."""
+    if _is_pattern(value):
+        raise ValueError(f"{value!r} is a wildcard: name each group in full, such as ot-leads")
+    if len(value) > 64 or not _GROUP.fullmatch(value):
+        raise ValueError(f"{value!r} is no group name: use lower-case letters, digits and single hyphens")
+    return value
+
+
+def destination_host(value: str) -> str:
+    """One host name or address as the asset would dial it; never a pattern or a network."""
+    if _is_pattern(value):
+        raise ValueError(f"{value!r} is a wildcard or a network: name one host, such as 127.0.0.1")
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        pass
+    if not _HOST.fullmatch(value) or ".." in value or value.replace(".", "").isdecimal():
+        raise ValueError(f"{value!r} is no host name or address")
+    return value.lower()
+
+
+def visible_text(value: str) -> str:
+    """One line of text that shows what it is: no control, no bidirectional override, no blank edges."""
+    if "\n" in value or "\r" in value:
+        raise ValueError("must be one line: move longer text to the runbook")
+    return block_text(value)
+
+
+def block_text(value: str) -> str:
+    """Text of several lines without characters that could rewrite a terminal or hide words."""
+    for sign in value:
+        if sign not in "\n\t" and unicodedata.category(sign) in ("Cc", "Cf", "Co", "Cs"):
+            raise ValueError(f"holds the invisible character U+{ord(sign):04X}: remove it")
+    if value != unicodedata.normalize("NFC", value):
+        raise ValueError(
+            "isn't in Unicode normal form NFC: type the accented letters again as single characters"
+        )
+    trimmed = value.strip()
+    if not trimmed:
+        raise ValueError("is blank: write it")
+    return trimmed
+
+
+def distinct(values: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The same values, refused when one is named twice."""
+    seen: set[Item] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"names {value} twice: remove one")
+        seen.add(value)
+    return values

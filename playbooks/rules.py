@@ -11,7 +11,7 @@ from typing import TypeVar
 Item = TypeVar("Item", bound=Hashable)
 
 _SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_ASSET = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_ASSET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 _GROUP = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -40,8 +40,8 @@ def asset_name(value: str) -> str:
         )
     if not _ASSET.fullmatch(value):
         raise ValueError(
-            f"{value!r} is no asset name: use the registered name, in lower case, of letters, digits, '.', '-' "
-            "and '_', such as hist-01"
+            f"{value!r} is no asset name: use the registered name, in lower case, of letters, digits, '.' "
+            "and '-', such as hist-01"
         )
     return value
 

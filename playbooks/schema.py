@@ -61,6 +61,7 @@ def _standard(value: str) -> str:
 
 
 Line = Annotated[str, Field(max_length=200), AfterValidator(rules.visible_text)]
+Title = Annotated[str, Field(max_length=120), AfterValidator(rules.visible_text)]
 AssetName = Annotated[str, AfterValidator(rules.asset_name)]
 Login = Annotated[str, AfterValidator(rules.login_name)]
 Group = Annotated[str, AfterValidator(rules.group_name)]
@@ -135,7 +136,7 @@ class PlaybookSpec(_Model):
 
     schema_version: Literal[1] = Field(description="1")
     slug: Annotated[str, AfterValidator(rules.slug)] = Field(description="the playbook's short, stable name")
-    title: Line = Field(description="one line that a tired person recognises")
+    title: Title = Field(description="one line that a tired person recognises")
     purpose: Line = Field(description="what this playbook is for, in one line")
     owner: Line = Field(description="who answers for this playbook: a team or a role")
     template: bool = Field(default=False, description="true: an example to copy, never published")

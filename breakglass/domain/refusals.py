@@ -58,6 +58,8 @@ class RefusalCode(StrEnum):
     GATEWAY_DRAINING = "gateway_draining"
     NOT_OFFERED = "not_offered"
     DATABASE_UNAVAILABLE = "database_unavailable"
+    TOKEN_REQUIRED = "token_required"  # noqa: S105
+    INTERNAL = "internal"
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,12 @@ WORDING: dict[RefusalCode, Wording] = {
     C.GATEWAY_FULL: Wording(503, "The gateway is full.", "Try again in a moment; live sessions are not touched."),
     C.GATEWAY_DRAINING: Wording(503, "The gateway is going down for a restart.", "Try again in a moment."),
     C.NOT_OFFERED: Wording(403, "{what} is not offered here.", "{help}"),
+    C.TOKEN_REQUIRED: Wording(
+        401, "A valid bearer token is needed.", "Make one on your profile page; send it as: Authorization: Bearer TOKEN"
+    ),
+    C.INTERNAL: Wording(
+        500, "Something broke on our side.", "It was logged. Look at what you see now before you try again."
+    ),
     C.DATABASE_UNAVAILABLE: Wording(503, "The database can't be reached.", "Nothing was changed; try again in a moment."),
 }  # fmt: skip
 
@@ -189,6 +197,7 @@ _NEEDS: dict[RefusalCode, tuple[str, ...]] = {
     C.SECOND_FACTOR_WRONG: ("otp",),
     C.SECOND_FACTOR_USED: ("otp",),
     C.REASON_MISSING: ("reason",),
+    C.TOKEN_REQUIRED: ("token",),
     C.NO_GRANT: ("grant",),
     C.GRANT_ENDED: ("grant",),
     C.GRANT_USE_WINDOW_OVER: ("grant",),

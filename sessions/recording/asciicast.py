@@ -1,0 +1,127 @@
+"""How a recording is spelled: asciicast v2, one JSON line an event, printable ASCII only.
+
+A recording is one session and may hold several channels. Players know three of these codes and skip the others.
+
+  [t, "o", "text"]      shown to the person
+  [t, "m", "label"]     a marker
+  [t, "r", "80x24"]     the terminal was resized
+  [t, "c", "3"]         what follows belongs to channel 3 ("3 stderr": to its error stream)
+  [t, "h", "base64"]    bytes relayed that end inside a character; the next "o" of the channel will show them
+  [t, "b", "base64"]    the exact bytes behind the "o" on the next line, where its text can't give them back
+  [t, "e", "closed"]    the end: "closed" in order, "cut" after a failure, "recovered" after a crash
+
+So the exact bytes of a channel are its "o" texts in UTF-8, with each "b" in place of the "o" that it precedes, and
+with the last "h" added where no "o" follows it. Everything beyond ASCII is escaped: a torn or hostile recording
+can't send a terminal sequence to whoever prints the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from json.encoder import encode_basestring_ascii as quote
+from typing import Any, NamedTuple
+
+OUTPUT, MARKER, RESIZE, CHANNEL, HELD, BYTES, END = "o", "m", "r", "c", "h", "b", "e"
+CLOSED, CUT, RECOVERED = "closed", "cut", "recovered"
+MOST_CELLS = 1000
+"""Columns or rows beyond this are recorded as this: a player allocates what a recording asks for."""
+MOST_LINE = 4 * 1024 * 1024
+"""The recorder writes no line near this length; a longer one is damage, and isn't kept in memory."""
+
+
+class Event(NamedTuple):
+    """One event as it stands in the file; `time` counts seconds from the header."""
+
+    time: float
+    code: str
+    data: str
+
+
+class Stream(NamedTuple):
+    """One direction of output within a session: a channel's normal output, or its error output."""
+
+    channel: int
+    stderr: bool = False
+
+
+def event_line(time: float, code: str, data: str) -> bytes:
+    """Spell one event, newline included."""
+    return f'[{time:.6f},"{code}",{quote(data)}]\n'.encode("ascii")
+
+
+def bytes_line(time: float, code: str, data: bytes) -> bytes:
+    """Spell one event that carries exact bytes."""
+    return f'[{time:.6f},"{code}","{base64.b64encode(data).decode("ascii")}"]\n'.encode("ascii")
+
+
+def stream_line(time: float, stream: Stream) -> bytes:
+    """Spell the switch to a channel's stream."""
+    return event_line(time, CHANNEL, f"{stream.channel} stderr" if stream.stderr else str(stream.channel))
+
+
+def header_line(facts: Mapping[str, Any]) -> bytes:
+    """Spell the header; size and version are put into the bounds that players accept, the rest is kept as given."""
+    width, height = cells(facts.get("width", 80)), cells(facts.get("height", 24))
+    header = {**facts, "version": 2, "width": width, "height": height}
+    return json.dumps(header, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def cells(count: int) -> int:
+    """A terminal's columns or rows, within what a player can bear."""
+    return min(max(int(count), 1), MOST_CELLS)
+
+
+def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a recording that comes in pieces, without newlines, the torn last one too, in bounded memory.
+
+    Of a line that is too long to be one, an unreadable rest is given.
+    """
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n") if rest else piece.split(b"\n")
+        yield from lines
+        if len(rest) > MOST_LINE:
+            rest = b"?"
+    if rest:
+        yield rest
+
+
+def parse_header(line: bytes) -> dict[str, Any] | None:
+    """Read a header line; None if it isn't one."""
+    value = _parse(line)
+    return value if isinstance(value, dict) and value.get("version") == 2 else None
+
+
+def parse_event(line: bytes) -> Event | None:
+    """Read an event line; None if it isn't one."""
+    match _parse(line):
+        case [int() | float() as time, str() as code, str() as data] if math.isfinite(time):
+            return Event(float(time), code, data)
+    return None
+
+
+def parse_stream(data: str) -> Stream | None:
+    """Read what a channel event says; None if it makes no sense."""
+    number, _, rest = data.partition(" ")
+    if not (number.isascii() and number.isdigit() and len(number) < 10) or rest not in ("", "stderr"):
+        return None
+    return Stream(int(number), rest == "stderr")
+
+
+def parse_bytes(data: str) -> bytes:
+    """Read exact bytes; what can't be read gives none."""
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -32,12 +32,16 @@ class Config(BaseModel):
     )
     data_dir: Path = Field(default=Path("var/data"), description="recordings, database file, key material")
     database_url: str = Field(
-        default="", description="postgresql://user:password@host:port/name; empty: SQLite in the data directory"
+        default="",
+        description="postgresql://user:password@host:port/name; empty: SQLite in the data directory",
     )
     redis_url: str = Field(
-        default="redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// address of Redis or Valkey"
+        default="redis://127.0.0.1:6379/0",
+        description="redis://, rediss:// or unix:// address of Redis or Valkey",
     )
-    public_url: str = Field(default="http://localhost:8000", description="address of the web page, as people type it")
+    public_url: str = Field(
+        default="http://localhost:8000", description="address of the web page, as people type it"
+    )
     allowed_hosts: str = Field(default="", description="further host names of the web page, comma separated")
     gateway_host: str = Field(default="127.0.0.1", description="name or address that people give to ssh")
     gateway_bind: str = Field(default="127.0.0.1", description="address the gateway listens on")
@@ -47,13 +51,17 @@ class Config(BaseModel):
     )
     email_from: str = Field(default="breakglass@localhost", description="sender of notices")
     time_zone: str = Field(default="UTC", description="zone in which people's usual hours are judged")
-    trusted_proxies: int = Field(default=0, ge=0, le=5, description="reverse proxies in front of the web page")
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=5, description="reverse proxies in front of the web page"
+    )
     exec_record_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=64 * 1024,
         description="output of one exec channel that is kept whole; beyond it size and SHA-256 are kept",
     )
-    demo: bool = Field(default=False, description="1 in the demo: known passwords, mail folder shown; never in use")
+    demo: bool = Field(
+        default=False, description="1 in the demo: known passwords, mail folder shown; never in use"
+    )
     debug: bool = Field(default=False, description="1 shows Django's debug pages; never in use")
 
     @field_validator("master_key", mode="before")

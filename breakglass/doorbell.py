@@ -45,7 +45,9 @@ def listen(topics: Sequence[str], *, timeout: float) -> Iterator[tuple[str, dict
 
     Raises `redis.RedisError` or `OSError` when Redis is away; the caller looks by itself and tries again.
     """
-    client = redis.Redis.from_url(settings.BREAKGLASS.redis_url, socket_connect_timeout=0.5, health_check_interval=15)
+    client = redis.Redis.from_url(
+        settings.BREAKGLASS.redis_url, socket_connect_timeout=0.5, health_check_interval=15
+    )
     with client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.psubscribe(*(PREFIX + topic for topic in topics))
         while True:
@@ -53,7 +55,9 @@ def listen(topics: Sequence[str], *, timeout: float) -> Iterator[tuple[str, dict
             yield None if message is None else _read(message)
 
 
-async def alisten(topics: Sequence[str], *, timeout: float) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+async def alisten(
+    topics: Sequence[str], *, timeout: float
+) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
     """As `listen`, for an event loop."""
     client = redis.asyncio.Redis.from_url(
         settings.BREAKGLASS.redis_url, socket_connect_timeout=0.5, health_check_interval=15

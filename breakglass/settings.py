@@ -23,7 +23,8 @@ DATA_DIR = BREAKGLASS.data_dir.resolve()
 SECRET_KEY = BREAKGLASS.secret_key
 DEBUG = BREAKGLASS.debug
 ALLOWED_HOSTS = sorted(
-    {BREAKGLASS.public_host, "localhost", "127.0.0.1"} | {h.strip() for h in BREAKGLASS.allowed_hosts.split(",") if h.strip()}
+    {BREAKGLASS.public_host, "localhost", "127.0.0.1"}
+    | {h.strip() for h in BREAKGLASS.allowed_hosts.split(",") if h.strip()}
 )
 ROOT_URLCONF = "breakglass.urls"
 ASGI_APPLICATION = "breakglass.asgi.application"
@@ -179,7 +180,10 @@ STORAGES = {
 def _email() -> dict[str, Any]:
     parts = urlsplit(BREAKGLASS.email_url)
     if parts.scheme == "file":
-        return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": parts.path}
+        return {
+            "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+            "EMAIL_FILE_PATH": parts.path,
+        }
     if parts.scheme == "smtp":
         return {
             "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
@@ -197,7 +201,9 @@ globals().update(_email())
 DEFAULT_FROM_EMAIL = BREAKGLASS.email_from
 
 CELERY_BROKER_URL = (
-    BREAKGLASS.redis_url.replace("unix://", "redis+socket://") if BREAKGLASS.redis_url.startswith("unix:") else BREAKGLASS.redis_url
+    BREAKGLASS.redis_url.replace("unix://", "redis+socket://")
+    if BREAKGLASS.redis_url.startswith("unix:")
+    else BREAKGLASS.redis_url
 )
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
@@ -210,7 +216,11 @@ CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Longer than the longest grant: a shorter one runs an ETA task several times (FACTS.md).
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 5 * 3600, "socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 5 * 3600,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+}
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
@@ -225,7 +235,11 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"paramiko": {"level": "ERROR"}, "axes": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+    "loggers": {
+        "paramiko": {"level": "ERROR"},
+        "axes": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+    },
 }
 
 # The rooms of the data plane join here by name: breakglass never imports sessions.

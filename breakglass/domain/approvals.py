@@ -31,7 +31,12 @@ class Decision:
 
 
 def objection(
-    rule: Rule, *, requester_id: UUID, person_id: UUID, person_groups: frozenset[str], decisions: Iterable[Decision]
+    rule: Rule,
+    *,
+    requester_id: UUID,
+    person_id: UUID,
+    person_groups: frozenset[str],
+    decisions: Iterable[Decision],
 ) -> Refusal | None:
     """Why this person may not decide on this request, or None. Their own request comes first."""
     who = ", ".join(sorted(rule.groups))

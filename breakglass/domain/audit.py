@@ -28,8 +28,8 @@ class AuditTag(StrEnum):
     KEY_REGISTERED = "people:ssh_key:registered"
     KEY_REMOVED = "people:ssh_key:removed"
     KEY_REFUSED = "people:ssh_key:refused"
-    TOKEN_ISSUED = "people:token:issued"  # noqa: S105
-    TOKEN_REVOKED = "people:token:revoked"  # noqa: S105
+    TOKEN_ISSUED = "people:token:issued"
+    TOKEN_REVOKED = "people:token:revoked"
     ASSET_REGISTERED = "assets:asset:registered"
     ASSET_CHANGED = "assets:asset:changed"
     CREDENTIAL_STORED = "assets:credential:stored"

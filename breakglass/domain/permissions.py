@@ -13,6 +13,7 @@ RESPONDERS = "responders"
 REVIEWERS = "reviewers"
 AUDITORS = "auditors"
 ADMINISTRATORS = "administrators"
+SUPERVISORS = "supervisors"
 
 
 class Verb(StrEnum):

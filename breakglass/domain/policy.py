@@ -186,7 +186,7 @@ def decide(ask: Ask, facts: Facts, now: datetime) -> Decision:
     match ask, facts:
         case Submit(), SubmitFacts():
             return _decide_submit(ask, facts)
-        case (Connect() | Continue()), AccessFacts():
+        case ((Connect() | Continue()), AccessFacts()):
             return _decide_access(ask, facts, now)
     return Deny(refusal(RefusalCode.NOT_ALLOWED, verb="do that", who="an administrator"))
 
@@ -259,7 +259,9 @@ def _decide_access(ask: Connect | Continue, facts: AccessFacts, now: datetime) -
     return Allow(_obligations(chosen, facts.asset, login))
 
 
-def _choose_grant(ask: Connect | Continue, facts: AccessFacts, asset: AssetFacts, now: datetime) -> GrantFacts | Deny:
+def _choose_grant(
+    ask: Connect | Continue, facts: AccessFacts, asset: AssetFacts, now: datetime
+) -> GrantFacts | Deny:
     own = [grant for grant in facts.grants if grant.person_id == facts.person.id and asset.id in grant.assets]
     if isinstance(ask, Continue):
         own = [grant for grant in own if grant.id == ask.grant_id]
@@ -336,7 +338,9 @@ def _scope_objection(ask: Submit, facts: SubmitFacts) -> Refusal | None:
     if ask.login is not None and ask.login not in playbook.logins:
         return refusal(RefusalCode.LOGIN_NOT_IN_GRANT, login=ask.login, choices=", ".join(playbook.logins))
     if not 1 <= ask.minutes <= playbook.longest_minutes:
-        return refusal(RefusalCode.DURATION_OUT_OF_BOUNDS, minutes=ask.minutes, longest=playbook.longest_minutes)
+        return refusal(
+            RefusalCode.DURATION_OUT_OF_BOUNDS, minutes=ask.minutes, longest=playbook.longest_minutes
+        )
     return None
 
 

@@ -58,7 +58,7 @@ class RefusalCode(StrEnum):
     GATEWAY_DRAINING = "gateway_draining"
     NOT_OFFERED = "not_offered"
     DATABASE_UNAVAILABLE = "database_unavailable"
-    TOKEN_REQUIRED = "token_required"  # noqa: S105
+    TOKEN_REQUIRED = "token_required"
     INTERNAL = "internal"
 
 
@@ -74,7 +74,11 @@ class Refusal:
 
     def as_dict(self) -> dict[str, object]:
         """The shape of an error in the REST API."""
-        return {"refusal": str(self.code), "message": f"{self.message} {self.help}".strip(), "needs": list(self.needs)}
+        return {
+            "refusal": str(self.code),
+            "message": f"{self.message} {self.help}".strip(),
+            "needs": list(self.needs),
+        }
 
     def __str__(self) -> str:
         return f"{self.message} {self.help} [{self.code}]".replace("  ", " ")
@@ -224,4 +228,6 @@ def refuse(code: RefusalCode, *, needs: tuple[str, ...] = (), **params: object) 
 def parameters(code: RefusalCode) -> set[str]:
     """The names that the wording of `code` wants filled in."""
     wording = WORDING[code]
-    return {name for text in (wording.message, wording.help) for _, name, _, _ in Formatter().parse(text) if name}
+    return {
+        name for text in (wording.message, wording.help) for _, name, _, _ in Formatter().parse(text) if name
+    }

@@ -11,7 +11,9 @@ from breakglass.models.audit_event import PROTECT, UNPROTECT
 
 
 def protect(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    apps.get_model("breakglass", "AuditHead").objects.get_or_create(id=1, defaults={"seq": 0, "hash": GENESIS})
+    apps.get_model("breakglass", "AuditHead").objects.get_or_create(
+        id=1, defaults={"seq": 0, "hash": GENESIS}
+    )
     for statement in PROTECT[schema_editor.connection.vendor]:
         schema_editor.execute(statement, params=None)
 

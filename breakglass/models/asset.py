@@ -9,7 +9,9 @@ from django.db import models
 ASSET_NAME = RegexValidator(
     r"\A[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\Z", "An asset name is 1 to 63 of a-z, 0-9, dot, hyphen."
 )
-LOGIN_NAME = RegexValidator(r"\A[A-Za-z_][A-Za-z0-9._-]{0,31}\Z", "A login is 1 to 32 plain letters, digits, . _ -")
+LOGIN_NAME = RegexValidator(
+    r"\A[A-Za-z_][A-Za-z0-9._-]{0,31}\Z", "A login is 1 to 32 plain letters, digits, . _ -"
+)
 
 
 class Asset(models.Model):
@@ -20,10 +22,11 @@ class Asset(models.Model):
         HMI = "hmi", "HMI"
         ENGINEERING = "engineering", "engineering workstation"
         NETWORK = "network", "network device"
-        FIREWALL = "firewall"
-        BACKUP = "backup", "backup server"
-        SUBSTATION = "substation", "substation gateway"
         BUILDING = "building", "building management"
+        GATEWAY = "gateway", "substation gateway"
+        BACKUP = "backup", "backup server"
+        SERVER = "server"
+        DIRECTORY = "directory", "domain controller"
         OTHER = "other"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -53,7 +56,9 @@ class AssetHostKey(models.Model):
 
     class Meta:
         ordering = ("id",)
-        constraints = (models.UniqueConstraint(fields=("asset", "fingerprint"), name="host_key_once_an_asset"),)
+        constraints = (
+            models.UniqueConstraint(fields=("asset", "fingerprint"), name="host_key_once_an_asset"),
+        )
 
 
 class AssetLogin(models.Model):
@@ -61,7 +66,7 @@ class AssetLogin(models.Model):
 
     class Method(models.TextChoices):
         CERTIFICATE = "certificate", "certificate of the broker's CA"
-        PASSWORD = "password", "vaulted password"  # noqa: S105
+        PASSWORD = "password", "vaulted password"
         KEY = "key", "vaulted key"
 
     asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="logins")
@@ -72,4 +77,6 @@ class AssetLogin(models.Model):
 
     class Meta:
         ordering = ("id",)
-        constraints: ClassVar = [models.UniqueConstraint(fields=("asset", "name"), name="login_once_an_asset")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("asset", "name"), name="login_once_an_asset")
+        ]

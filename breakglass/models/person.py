@@ -8,7 +8,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 
 USERNAME = RegexValidator(
-    r"\A[a-z][a-z0-9._-]{0,30}\Z", "A user name is 1 to 31 of a-z, 0-9, dot, underscore, hyphen; a letter first."
+    r"\A[a-z][a-z0-9._-]{0,30}\Z",
+    "A user name is 1 to 31 of a-z, 0-9, dot, underscore, hyphen; a letter first.",
 )
 
 

@@ -17,7 +17,6 @@ class PlaybookVersion(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     title = models.CharField(max_length=120)
     spec: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField()
-    template = models.BooleanField(default=False, help_text="a pattern to copy: shown, never requested")
     published_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True)
 

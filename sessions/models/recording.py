@@ -18,5 +18,7 @@ class Recording(models.Model):
     bytes = models.BigIntegerField(default=0)
     seconds = models.FloatField(default=0)
     sealed_at = models.DateTimeField(null=True)
-    recovered = models.BooleanField(default=False, help_text="the gateway crashed; what was on disk was saved")
+    recovered = models.BooleanField(
+        default=False, help_text="the gateway crashed; what was on disk was saved"
+    )
     problem = models.CharField(max_length=300, blank=True)

@@ -17,7 +17,9 @@ class Review(models.Model):
     opened_at = models.DateTimeField()
     due_at = models.DateTimeField()
     chased_at = models.DateTimeField(null=True)
-    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True)
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
+    )
     verdict = models.CharField(max_length=12, blank=True, choices=[(v.value, v.value) for v in ReviewVerdict])
     note = models.TextField(blank=True)
     signed_at = models.DateTimeField(null=True)

@@ -16,7 +16,9 @@ class SSHSession(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     number = models.PositiveIntegerField(unique=True)
     grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="ssh_sessions")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="ssh_sessions")
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="ssh_sessions"
+    )
     asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="ssh_sessions")
     login = models.CharField(max_length=32)
     decision_id = models.UUIDField()

@@ -1,0 +1,321 @@
+"""Reads: facts for the decision point, and lists for screens. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import Prefetch, Q, QuerySet
+
+from breakglass.domain import approvals, permissions, policy
+from breakglass.domain.approvals import Verdict
+from breakglass.domain.grants import GrantState
+from breakglass.domain.permissions import Actor, Thing, Verb
+from breakglass.domain.policy import ChannelKind, LockKind
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.requests import RequestState
+from breakglass.models import (
+    AccessRequest,
+    Approval,
+    Asset,
+    Grant,
+    Incident,
+    Lock,
+    Notice,
+    Person,
+    PlaybookVersion,
+    SshKey,
+    TotpFactor,
+)
+from playbooks.schema import PlaybookSpec
+
+USUAL_HOURS = range(6, 19)
+
+
+# --- playbooks
+
+
+@lru_cache(maxsize=256)
+def _spec(digest: str, version_id: int) -> PlaybookSpec:
+    return PlaybookSpec.from_plain(PlaybookVersion.objects.get(pk=version_id).spec)
+
+
+def spec_of(version: PlaybookVersion) -> PlaybookSpec:
+    """The validated content of an immutable version."""
+    return _spec(version.digest, version.pk)
+
+
+def current_playbook(slug: str) -> PlaybookVersion | None:
+    return PlaybookVersion.objects.filter(slug=slug, retired_at=None).first()
+
+
+def current_playbooks() -> list[PlaybookVersion]:
+    return list(PlaybookVersion.objects.filter(retired_at=None).order_by("title"))
+
+
+def playbooks_for(person: Person) -> list[PlaybookVersion]:
+    """The current playbooks that this person may request."""
+    groups = groups_of(person)
+    return [version for version in current_playbooks() if groups & set(spec_of(version).requesters.groups)]
+
+
+def rule_of(version: PlaybookVersion) -> approvals.Rule:
+    spec = spec_of(version)
+    return approvals.Rule(frozenset(spec.approvers.groups), spec.approvers.count)
+
+
+# --- people
+
+
+def groups_of(person: Person) -> frozenset[str]:
+    return frozenset(person.groups.values_list("name", flat=True))
+
+
+def actor_of(person: Person) -> Actor:
+    """The person as `permissions.may` knows them, fresh from the database."""
+    active = Person.objects.filter(pk=person.pk, is_active=True).exists()
+    return Actor(person.pk, groups_of(person), active)
+
+
+def refuse_unless(person: Person, verb: Verb, thing: Thing = permissions.NOTHING) -> None:
+    """Raises Refused `not_allowed`, saying who can."""
+    if not permissions.may(actor_of(person), verb, thing):
+        raise refuse(RefusalCode.NOT_ALLOWED, verb=verb, who=permissions.WHO_CAN[verb])
+
+
+def person_by_name(username: str) -> Person | None:
+    return Person.objects.filter(username=username).first()
+
+
+def person_with_key(username: str, blob: bytes) -> tuple[Person, SshKey] | None:
+    """The active person of that name, if this very key is registered for them."""
+    key = (
+        SshKey.objects.select_related("person")
+        .filter(person__username=username, person__is_active=True, removed_at=None, blob=blob)
+        .first()
+    )
+    return None if key is None else (key.person, key)
+
+
+def people_in(groups: Iterable[str]) -> list[Person]:
+    return list(Person.objects.filter(groups__name__in=list(groups), is_active=True).distinct())
+
+
+def person_facts(person: Person) -> policy.PersonFacts:
+    fresh = Person.objects.filter(pk=person.pk).values_list("is_active", flat=True).first()
+    return policy.PersonFacts(
+        id=person.pk,
+        username=person.username,
+        active=bool(fresh),
+        groups=groups_of(person),
+        has_second_factor=TotpFactor.objects.filter(user=person, confirmed=True).exists(),
+    )
+
+
+# --- facts for decisions
+
+
+def submit_facts(
+    person: Person,
+    version: PlaybookVersion | None,
+    incident_id: UUID,
+    assets: Iterable[str],
+    *,
+    pinned: bool = False,
+) -> policy.SubmitFacts:
+    """What `decide(Submit)` needs. `pinned`: the version was current when it was asked for, which is what counts."""
+    incident = Incident.objects.filter(pk=incident_id).first()
+    return policy.SubmitFacts(
+        person=person_facts(person),
+        playbook=_playbook_facts(version, pinned) if version else None,
+        incident=_incident_facts(incident) if incident else None,
+        assets=tuple(_asset_facts(asset) for asset in Asset.objects.filter(name__in=list(assets))),
+        locks=_locks(),
+    )
+
+
+def access_facts(person_id: UUID, asset_name: str) -> policy.AccessFacts:
+    """What `decide(Connect)` and `decide(Continue)` need. Raises Person.DoesNotExist."""
+    person = Person.objects.get(pk=person_id)
+    asset = Asset.objects.filter(name=asset_name).first()
+    grants: QuerySet[Grant] = Grant.objects.none()
+    if asset is not None:
+        grants = (
+            person.grants.filter(assets=asset)
+            .select_related("incident", "playbook")
+            .prefetch_related("assets")
+        )
+    return policy.AccessFacts(
+        person=person_facts(person),
+        asset=_asset_facts(asset) if asset else None,
+        grants=tuple(_grant_facts(grant) for grant in grants[:50]),
+        locks=_locks(),
+        request_url=f"{settings.BREAKGLASS.public_url}/",
+    )
+
+
+def _asset_facts(asset: Asset) -> policy.AssetFacts:
+    return policy.AssetFacts(asset.pk, asset.name, asset.active)
+
+
+def _incident_facts(incident: Incident) -> policy.IncidentFacts:
+    return policy.IncidentFacts(incident.pk, incident.label, incident.is_open)
+
+
+def _playbook_facts(version: PlaybookVersion, pinned: bool) -> policy.PlaybookFacts:
+    spec = spec_of(version)
+    current = pinned or version.retired_at is None
+    return policy.PlaybookFacts(
+        slug=version.slug,
+        requestable=current and not spec.template,
+        why_not="a template" if spec.template else "retired",
+        assets=frozenset(spec.assets),
+        logins=spec.logins,
+        longest_minutes=spec.duration.max_minutes,
+        requester_groups=frozenset(spec.requesters.groups),
+    )
+
+
+def _grant_facts(grant: Grant) -> policy.GrantFacts:
+    spec = spec_of(grant.playbook)
+    return policy.GrantFacts(
+        id=grant.pk,
+        person_id=grant.person_id,
+        term=grant.term,
+        playbook=grant.playbook.slug,
+        incident=_incident_facts(grant.incident),
+        assets=frozenset(asset.pk for asset in grant.assets.all()),
+        logins=tuple(grant.logins),
+        channels=frozenset(ChannelKind(str(kind)) for kind in spec.channels),
+        forward_to=tuple((destination.host, destination.port) for destination in spec.forward_to),
+        idle_seconds=spec.idle_minutes * 60,
+        hold_until_expiry=spec.hold_until_expiry,
+    )
+
+
+def _locks() -> tuple[policy.LockFacts, ...]:
+    return tuple(
+        policy.LockFacts(LockKind(lock.kind), lock.subject, lock.reason)
+        for lock in Lock.objects.filter(lifted_at=None)
+    )
+
+
+# --- things, for permissions
+
+
+def thing_of_request(request: AccessRequest) -> Thing:
+    return Thing(owner_id=request.requester_id, approver_groups=rule_of(request.playbook).groups)
+
+
+def thing_of_grant(grant: Grant) -> Thing:
+    """Whose grant it is, who decides about it, and who decided on it (they don't review it)."""
+    approver_ids = frozenset(
+        Approval.objects.filter(request_id=grant.request_id).values_list("person_id", flat=True)
+    )
+    return Thing(
+        owner_id=grant.person_id, approver_groups=rule_of(grant.playbook).groups, approver_ids=approver_ids
+    )
+
+
+# --- requests and approvals
+
+
+def approvers_of(request: AccessRequest) -> list[Person]:
+    """Everybody who could answer: in the playbook's groups, never the requester."""
+    return [
+        person for person in people_in(rule_of(request.playbook).groups) if person.pk != request.requester_id
+    ]
+
+
+def decisions_on(request: AccessRequest) -> list[approvals.Decision]:
+    rows = Approval.objects.filter(request=request).values_list("person_id", "verdict")
+    return [approvals.Decision(person_id, Verdict(verdict)) for person_id, verdict in rows]
+
+
+_REQUESTS = AccessRequest.objects.select_related(
+    "requester", "playbook", "incident", "grant"
+).prefetch_related("assets", Prefetch("approvals", Approval.objects.select_related("person")))
+
+
+def requests_of(person: Person) -> QuerySet[AccessRequest]:
+    return _REQUESTS.filter(requester=person)
+
+
+def visible_requests(person: Person) -> list[AccessRequest]:
+    """The newest 500 that this person may see."""
+    actor = actor_of(person)
+    return [r for r in _REQUESTS.all()[:500] if permissions.may(actor, Verb.SEE_REQUEST, thing_of_request(r))]
+
+
+def request_for(person: Person, request_id: UUID) -> AccessRequest:
+    """The request, or Refused `not_found` where there is none or it isn't theirs to see."""
+    request = _REQUESTS.filter(pk=request_id).first()
+    if request is None or not permissions.may(actor_of(person), Verb.SEE_REQUEST, thing_of_request(request)):
+        raise refuse(RefusalCode.NOT_FOUND, what="request")
+    return request
+
+
+def inbox_of(person: Person, now: datetime) -> list[AccessRequest]:
+    """What waits for this person's decision, oldest first."""
+    groups = groups_of(person)
+    pending = _REQUESTS.filter(state=RequestState.PENDING, lapses_at__gt=now).exclude(requester=person)
+    waiting = pending.exclude(approvals__person=person).order_by("submitted_at")
+    return [request for request in waiting if groups & rule_of(request.playbook).groups]
+
+
+def unusual_facts(request: AccessRequest) -> list[str]:
+    """What an approver should notice, in words."""
+    found = []
+    earlier = AccessRequest.objects.filter(requester=request.requester, submitted_at__lt=request.submitted_at)
+    if not earlier.filter(playbook__slug=request.playbook.slug).exists():
+        found.append("First use of this playbook by this person")
+    local = request.submitted_at.astimezone(ZoneInfo(settings.BREAKGLASS.time_zone))
+    if local.hour not in USUAL_HOURS or local.weekday() >= 5:
+        found.append(f"Outside usual hours ({local:%a %H:%M} {settings.BREAKGLASS.time_zone})")
+    today = earlier.filter(submitted_at__gte=local.replace(hour=0, minute=0, second=0, microsecond=0)).count()
+    if today:
+        found.append(f"Request number {today + 1} by this person today")
+    if earlier.filter(state=RequestState.DENIED, incident=request.incident).exists():
+        found.append("An earlier request for this incident was denied")
+    return found
+
+
+# --- grants, incidents, notices
+
+
+_GRANTS = Grant.objects.select_related("person", "playbook", "incident", "request").prefetch_related("assets")
+
+
+def live_grants(person: Person, now: datetime) -> QuerySet[Grant]:
+    """The person's grants that run, or wait for their first use, at `now`."""
+    live = Q(state=GrantState.ACTIVE, ends_at__gt=now) | Q(state=GrantState.ARMED, use_by__gt=now)
+    return _GRANTS.filter(live, person=person)
+
+
+def visible_grants(person: Person) -> list[Grant]:
+    actor = actor_of(person)
+    return [
+        grant
+        for grant in _GRANTS.all()[:500]
+        if permissions.may(actor, Verb.SEE_GRANT, thing_of_grant(grant))
+    ]
+
+
+def grant_for(person: Person, grant_id: UUID) -> Grant:
+    """The grant, or Refused `not_found` where there is none or it isn't theirs to see."""
+    grant = _GRANTS.filter(pk=grant_id).first()
+    if grant is None or not permissions.may(actor_of(person), Verb.SEE_GRANT, thing_of_grant(grant)):
+        raise refuse(RefusalCode.NOT_FOUND, what="grant")
+    return grant
+
+
+def open_incidents() -> QuerySet[Incident]:
+    return Incident.objects.filter(closed_at=None)
+
+
+def unseen_notices(person: Person) -> QuerySet[Notice]:
+    return Notice.objects.filter(person=person, seen_at=None)

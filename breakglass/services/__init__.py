@@ -1,0 +1,1 @@
+"""What can be done: a verb per function. Each change and its audit row commit together."""

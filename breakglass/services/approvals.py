@@ -1,0 +1,138 @@
+"""Decisions on requests: distinct people, never the requester, each with a second factor given for this one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from breakglass import doorbell
+from breakglass.domain import approvals, policy
+from breakglass.domain.approvals import Verdict
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.permissions import Verb, may
+from breakglass.domain.refusals import RefusalCode, Refused, refuse
+from breakglass.domain.requests import RequestState
+from breakglass.models import AccessRequest, Approval, Person
+from breakglass.queries import actor_of, decisions_on, person_facts, rule_of, submit_facts, thing_of_request
+from breakglass.services import audit, grants, notices, requests, second_factor
+from breakglass.services.second_factor import FactorProof
+
+
+def approve(request_id: UUID, person: Person, code: str, comment: str, now: datetime) -> AccessRequest:
+    """Say yes. When the playbook's quorum is reached the grant is issued in the same transaction.
+
+    Raises Refused (audited): `own_request` first of all, then `not_an_approver`, `already_decided`,
+    `request_lapsed`, `request_not_pending`, whatever the second factor says, and what stands against the request now.
+    """
+    return _decide(request_id, person, code, comment, Verdict.APPROVED, now)
+
+
+def deny(request_id: UUID, person: Person, code: str, comment: str, now: datetime) -> AccessRequest:
+    """Say no, with a comment: one no is enough. Raises Refused as `approve`."""
+    return _decide(request_id, person, code, comment, Verdict.DENIED, now)
+
+
+def _decide(
+    request_id: UUID, person: Person, code: str, comment: str, verdict: Verdict, now: datetime
+) -> AccessRequest:
+    request = (
+        AccessRequest.objects.select_related("playbook", "requester", "incident")
+        .filter(pk=request_id)
+        .first()
+    )
+    if request is None or not may(actor_of(person), Verb.SEE_REQUEST, thing_of_request(request)):
+        raise refuse(RefusalCode.NOT_FOUND, what="request")
+    try:
+        _refuse_unfit(request, person, verdict, comment, now)
+        proof = second_factor.verify(person, code, now)
+        with transaction.atomic():
+            return _commit(request_id, person, proof, comment, verdict, now)
+    except Refused as refused:
+        audit.record_refusal(
+            AuditTag.APPROVAL_REFUSED, refused, actor=person, subject=request, now=now, verdict=str(verdict)
+        )
+        raise
+
+
+def _refuse_unfit(
+    request: AccessRequest, person: Person, verdict: Verdict, comment: str, now: datetime
+) -> None:
+    facts = person_facts(person)
+    if not facts.active:
+        raise refuse(RefusalCode.PERSON_INACTIVE, person=person.username)
+    objection = approvals.objection(
+        rule_of(request.playbook),
+        requester_id=request.requester_id,
+        person_id=person.pk,
+        person_groups=facts.groups,
+        decisions=decisions_on(request),
+    )
+    if objection is not None:
+        raise Refused(objection)
+    requests.refuse_decided(request, now)
+    if verdict is Verdict.DENIED and not comment.strip():
+        raise refuse(RefusalCode.BAD_INPUT, problem="Say why: the requester reads it.", needs=("comment",))
+    if verdict is Verdict.APPROVED:
+        _refuse_standing(request, now)
+
+
+def _refuse_standing(request: AccessRequest, now: datetime) -> None:
+    """What was fine when it was asked may be locked, closed or disabled now. The pinned version is what counts."""
+    assets = tuple(request.assets.values_list("name", flat=True))
+    ask = policy.Submit(request.playbook.slug, assets, request.login or None, request.minutes, request.reason)
+    facts = submit_facts(request.requester, request.playbook, request.incident_id, assets, pinned=True)
+    decision = policy.decide(ask, facts, now)
+    if not isinstance(decision, policy.Allow):
+        raise Refused(decision.refusal)
+
+
+def _commit(
+    request_id: UUID, person: Person, proof: FactorProof, comment: str, verdict: Verdict, now: datetime
+) -> AccessRequest:
+    request = (
+        AccessRequest.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("playbook", "requester", "incident")
+        .get(pk=request_id)
+    )
+    _refuse_unfit(request, person, verdict, comment, now)
+    try:
+        with transaction.atomic():
+            Approval.objects.create(
+                request=request,
+                person=person,
+                verdict=verdict,
+                comment=comment.strip(),
+                factor=proof.name,
+                decided_at=now,
+            )
+    except IntegrityError:
+        raise refuse(RefusalCode.ALREADY_DECIDED) from None
+    tag = AuditTag.APPROVAL_GIVEN if verdict is Verdict.APPROVED else AuditTag.APPROVAL_DENIED
+    data = {"request": request.label, "comment": comment.strip(), "factor": proof.name}
+    audit.append(tag, actor=person, subject=request, now=now, data=data)
+    _tally(request, person, now)
+    doorbell.ring(f"request:{request.pk}")
+    return request
+
+
+def _tally(request: AccessRequest, person: Person, now: datetime) -> None:
+    outcome = approvals.outcome(
+        rule_of(request.playbook), requester_id=request.requester_id, decisions=decisions_on(request)
+    )
+    if outcome is None:
+        return
+    target = RequestState.APPROVED if outcome is Verdict.APPROVED else RequestState.DENIED
+    if not requests.advance(request, target, by=person, now=now):
+        requests.refuse_decided(request, now)
+    if target is RequestState.APPROVED:
+        grants.issue(request, now)
+    notices.queue(
+        [request.requester],
+        topic=f"request:{request.pk}",
+        subject=f"{request.label} was {target}",
+        body=f"{request.playbook.title}: {target} by {person.get_full_name()}.",
+        path=f"/requests/{request.pk}/",
+        now=now,
+    )

@@ -1,0 +1,135 @@
+"""The ssh public keys that people register (RFC 4253 section 6.6; RFC 8332, RFC 8709, RFC 5656)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from django.db import IntegrityError, transaction
+
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.refusals import RefusalCode, Refused, refuse
+from breakglass.models import Person, SshKey
+from breakglass.services import audit, second_factor
+
+LEAST_RSA_BITS = 3072
+MOST_LINE = 16_384
+
+
+@dataclass(frozen=True)
+class ParsedKey:
+    """A public key that is strong enough to be registered."""
+
+    type: str
+    blob: bytes
+    fingerprint: str
+    bits: int
+    comment: str
+
+
+def fingerprint(blob: bytes) -> str:
+    """As `ssh-keygen -l` prints it: SHA256: and unpadded base64."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def parse_public_key(line: str) -> ParsedKey:
+    """One line of a .pub file. Raises Refused: `key_malformed`, `key_type`, `key_weak`."""
+    line = line.strip()
+    if "PRIVATE KEY" in line:
+        raise refuse(RefusalCode.KEY_MALFORMED, problem="this is a private key; keep it to yourself")
+    words = line.split(None, 2)
+    if len(line) > MOST_LINE or "\n" in line or len(words) < 2:
+        raise refuse(RefusalCode.KEY_MALFORMED, problem="it should be one line: type, key, comment")
+    kind, encoded = words[0], words[1]
+    if kind == "ssh-dss":
+        raise refuse(RefusalCode.KEY_TYPE, type="DSA")
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+        key = load_ssh_public_key(f"{kind} {encoded}".encode())
+    except UnsupportedAlgorithm:
+        raise refuse(RefusalCode.KEY_TYPE, type=_plain(kind)) from None
+    except (ValueError, binascii.Error):
+        raise refuse(RefusalCode.KEY_MALFORMED, problem="its middle part can't be read") from None
+    bits = _strength(kind, key)
+    comment = words[2] if len(words) > 2 else ""
+    return ParsedKey(kind, blob, fingerprint(blob), bits, comment[:80])
+
+
+def register(person: Person, line: str, label: str, code: str, now: datetime) -> SshKey:
+    """Add a key, with a fresh second factor. Raises Refused for a poor key, a wrong code or a key in use."""
+    try:
+        parsed = parse_public_key(line)
+        if SshKey.objects.filter(fingerprint=parsed.fingerprint).exists():
+            raise refuse(RefusalCode.KEY_IN_USE)
+        proof = second_factor.verify(person, code, now)
+        return _store(person, parsed, label, proof.name, now)
+    except Refused as refused:
+        audit.record_refusal(AuditTag.KEY_REFUSED, refused, actor=person, subject=person, now=now)
+        raise
+
+
+def register_known(person: Person, line: str, label: str, now: datetime) -> SshKey:
+    """As `register` without a second factor, for a demo or an import by the operator."""
+    return _store(person, parse_public_key(line), label, "operator", now)
+
+
+def remove(person: Person, key_id: int, now: datetime) -> None:
+    """The key opens nothing any more. It stays on the books: nobody else can register it."""
+    with transaction.atomic():
+        key = SshKey.objects.select_for_update().filter(pk=key_id, person=person, removed_at=None).first()
+        if key is None:
+            raise refuse(RefusalCode.NOT_FOUND, what="key")
+        key.removed_at = now
+        key.save(update_fields=("removed_at",))
+        audit.append(
+            AuditTag.KEY_REMOVED, actor=person, subject=key, now=now, data={"fingerprint": key.fingerprint}
+        )
+
+
+def _store(person: Person, parsed: ParsedKey, label: str, factor: str, now: datetime) -> SshKey:
+    try:
+        with transaction.atomic():
+            key = SshKey.objects.create(
+                person=person,
+                label=(label.strip() or parsed.comment or "key")[:80],
+                type=parsed.type,
+                bits=parsed.bits,
+                blob=parsed.blob,
+                fingerprint=parsed.fingerprint,
+                created_at=now,
+            )
+            audit.append(
+                AuditTag.KEY_REGISTERED,
+                actor=person,
+                subject=key,
+                now=now,
+                data={"fingerprint": parsed.fingerprint, "type": parsed.type, "factor": factor},
+            )
+    except IntegrityError:
+        raise refuse(RefusalCode.KEY_IN_USE) from None
+    return key
+
+
+def _strength(kind: str, key: object) -> int:
+    match key:
+        case ed25519.Ed25519PublicKey() if kind == "ssh-ed25519":
+            return 256
+        case ec.EllipticCurvePublicKey() if kind.startswith("ecdsa-sha2-"):
+            return key.curve.key_size
+        case rsa.RSAPublicKey() if kind == "ssh-rsa":
+            if key.key_size < LEAST_RSA_BITS:
+                raise refuse(RefusalCode.KEY_WEAK, type="RSA", bits=key.key_size, least=LEAST_RSA_BITS)
+            return key.key_size
+        case dsa.DSAPublicKey():
+            raise refuse(RefusalCode.KEY_TYPE, type="DSA")
+    raise refuse(RefusalCode.KEY_TYPE, type=_plain(kind))
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text if c.isascii() and c.isprintable())[:40] or "unknown"

@@ -1,0 +1,221 @@
+"""Access requests: submitted, withdrawn, escalated, lapsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Max
+
+from breakglass import doorbell, later
+from breakglass.domain import policy
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.permissions import SUPERVISORS
+from breakglass.domain.refusals import RefusalCode, Refused, refuse
+from breakglass.domain.requests import RequestState, may_become, state_at
+from breakglass.models import AccessRequest, Asset, AuditHead, Person, PlaybookVersion, RequestedAsset
+from breakglass.queries import approvers_of, current_playbook, people_in, spec_of, submit_facts
+from breakglass.services import audit, notices
+
+_TAGS = {
+    RequestState.APPROVED: AuditTag.REQUEST_APPROVED,
+    RequestState.DENIED: AuditTag.REQUEST_DENIED,
+    RequestState.WITHDRAWN: AuditTag.REQUEST_WITHDRAWN,
+    RequestState.LAPSED: AuditTag.REQUEST_LAPSED,
+}
+
+
+@dataclass(frozen=True)
+class SubmitForm:
+    """What a responder says. No minutes: the playbook's default. No login: any of the playbook's."""
+
+    playbook: str
+    incident_id: UUID
+    assets: tuple[str, ...]
+    reason: str
+    login: str | None = None
+    minutes: int | None = None
+
+
+def submit(person: Person, form: SubmitForm, now: datetime) -> AccessRequest:
+    """Ask for access. The decision point looks first; approvers are told. Raises Refused, which is audited."""
+    try:
+        return _submit(person, form, now)
+    except Refused as refused:
+        subject = f"playbook:{form.playbook}"[:80]
+        audit.record_refusal(AuditTag.REQUEST_REFUSED, refused, actor=person, subject=subject, now=now)
+        raise
+
+
+def withdraw(request_id: UUID, person: Person, now: datetime) -> AccessRequest:
+    """The requester takes it back. Raises Refused `not_found` for another's, `request_not_pending`."""
+    request = AccessRequest.objects.filter(pk=request_id, requester=person).first()
+    if request is None:
+        raise refuse(RefusalCode.NOT_FOUND, what="request")
+    refuse_decided(request, now)
+    if not advance(request, RequestState.WITHDRAWN, by=person, now=now):
+        request.refresh_from_db()
+        refuse_decided(request, now)
+    return request
+
+
+def withdraw_for_incident(incident_id: UUID, person: Person, now: datetime) -> int:
+    """Take back every pending request of an incident that is being closed."""
+    pending = AccessRequest.objects.filter(incident_id=incident_id, state=RequestState.PENDING)
+    return sum(advance(request, RequestState.WITHDRAWN, by=person, now=now) for request in pending)
+
+
+def lapse_due(now: datetime) -> int:
+    """Write down which unanswered requests the clock has ended. Idempotent; returns how many."""
+    due = AccessRequest.objects.filter(state=RequestState.PENDING, lapses_at__lte=now)
+    return sum(_lapse(request, now) for request in due.select_related("requester", "playbook")[:500])
+
+
+def escalate_due(now: datetime) -> int:
+    """Wake more people for requests that nobody has answered. Once each; returns how many."""
+    due = AccessRequest.objects.filter(
+        state=RequestState.PENDING, escalated_at=None, escalates_at__lte=now, lapses_at__gt=now
+    )
+    return sum(_escalate(request, now) for request in due.select_related("requester", "playbook")[:500])
+
+
+def advance(
+    request: AccessRequest,
+    target: RequestState,
+    *,
+    by: Person | None,
+    now: datetime,
+    data: dict[str, Any] | None = None,
+) -> bool:
+    """Move a pending request to `target` if nobody was first; True when this call did it."""
+    source = RequestState(request.state)
+    if not may_become(source, target):
+        return False
+    with transaction.atomic():
+        moved = AccessRequest.objects.filter(pk=request.pk, state=source).update(state=target, decided_at=now)
+        if not moved:
+            return False
+        audit.append(
+            _TAGS[target], actor=by, subject=request, now=now, data={"request": request.label, **(data or {})}
+        )
+        doorbell.ring(f"request:{request.pk}", state=str(target))
+        doorbell.ring("inbox")
+    request.state, request.decided_at = target, now
+    return True
+
+
+def refuse_decided(request: AccessRequest, now: datetime) -> None:
+    """Raises Refused unless the request is pending at `now`."""
+    state = state_at(RequestState(request.state), request.lapses_at, now)
+    if state is RequestState.LAPSED:
+        raise refuse(RefusalCode.REQUEST_LAPSED)
+    if state is not RequestState.PENDING:
+        raise refuse(RefusalCode.REQUEST_NOT_PENDING, state=str(state))
+
+
+def _submit(person: Person, form: SubmitForm, now: datetime) -> AccessRequest:
+    version = current_playbook(form.playbook)
+    minutes = form.minutes
+    if minutes is None:
+        minutes = spec_of(version).duration.default_minutes if version else 0
+    ask = policy.Submit(
+        form.playbook, tuple(dict.fromkeys(form.assets)), form.login or None, minutes, form.reason
+    )
+    decision = policy.decide(ask, submit_facts(person, version, form.incident_id, ask.assets), now)
+    if not isinstance(decision, policy.Allow):
+        raise Refused(decision.refusal)
+    if version is None:
+        raise refuse(RefusalCode.NOT_FOUND, what="playbook")
+    with transaction.atomic():
+        # The head row's lock makes the number unique without gaps; the audit row takes it anyway.
+        AuditHead.objects.select_for_update().get(id=1)
+        request = _create(person, version, form, ask, now)
+        _tell_approvers(request, now, subject=f"{person.get_full_name()} asks for {version.title}")
+        doorbell.ring("inbox", request=str(request.pk))
+    return request
+
+
+def _create(
+    person: Person, version: PlaybookVersion, form: SubmitForm, ask: policy.Submit, now: datetime
+) -> AccessRequest:
+    spec = spec_of(version)
+    latest = AccessRequest.objects.aggregate(latest=Max("number"))["latest"] or 0
+    request = AccessRequest.objects.create(
+        number=latest + 1,
+        requester=person,
+        playbook=version,
+        incident_id=form.incident_id,
+        login=ask.login or "",
+        minutes=ask.minutes,
+        reason=form.reason.strip(),
+        submitted_at=now,
+        escalates_at=now + timedelta(minutes=spec.escalate_minutes),
+        lapses_at=now + timedelta(minutes=spec.lapse_minutes),
+    )
+    for asset in Asset.objects.filter(name__in=ask.assets):
+        RequestedAsset.objects.create(request=request, asset=asset)
+    data = {
+        "request": request.label,
+        "playbook": version.slug,
+        "digest": version.digest,
+        "incident": request.incident.label,
+        "assets": list(ask.assets),
+        "login": request.login,
+        "minutes": request.minutes,
+        "reason": request.reason,
+    }
+    audit.append(AuditTag.REQUEST_SUBMITTED, actor=person, subject=request, now=now, data=data)
+    later.ask("breakglass.look_at_request", str(request.pk), eta=request.escalates_at)
+    later.ask("breakglass.look_at_request", str(request.pk), eta=request.lapses_at)
+    return request
+
+
+def _tell_approvers(request: AccessRequest, now: datetime, subject: str) -> None:
+    assets = ", ".join(asset.name for asset in request.assets.all())
+    notices.queue(
+        approvers_of(request),
+        topic=f"request:{request.pk}",
+        subject=subject,
+        body=f"{request.label}, {request.incident}: {request.reason}\nAssets: {assets}. For {request.minutes} minutes.",
+        path=f"/requests/{request.pk}/",
+        now=now,
+    )
+
+
+def _lapse(request: AccessRequest, now: datetime) -> bool:
+    with transaction.atomic():
+        if not advance(request, RequestState.LAPSED, by=None, now=now):
+            return False
+        notices.queue(
+            [request.requester],
+            topic=f"request:{request.pk}",
+            subject=f"{request.label} lapsed: nobody answered",
+            body="Your request lapsed unanswered. Send it again, or call the approvers.",
+            path=f"/requests/{request.pk}/",
+            now=now,
+        )
+    return True
+
+
+def _escalate(request: AccessRequest, now: datetime) -> bool:
+    with transaction.atomic():
+        pending = AccessRequest.objects.filter(pk=request.pk, state=RequestState.PENDING, escalated_at=None)
+        if not pending.update(escalated_at=now):
+            return False
+        audit.append(
+            AuditTag.REQUEST_ESCALATED, actor=None, subject=request, now=now, data={"request": request.label}
+        )
+        notices.queue(
+            [*approvers_of(request), *people_in([SUPERVISORS])],
+            topic=f"request:{request.pk}",
+            subject=f"Unanswered: {request.requester.get_full_name()} waits for {request.playbook.title}",
+            body=f"{request.label} has had no answer: {request.reason}",
+            path=f"/requests/{request.pk}/",
+            now=now,
+        )
+        doorbell.ring(f"request:{request.pk}")
+        doorbell.ring("inbox")
+    return True

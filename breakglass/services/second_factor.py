@@ -1,0 +1,218 @@
+"""Second factors: enrolling, verifying once, recovery. TOTP follows RFC 6238 by django-otp's arithmetic.
+
+A wrong code slows only that device, at most 32 s at a time: guessing stays hopeless (about six tries in 32 s against
+a million codes) and nobody can lock a responder out for longer than that.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlencode
+
+from django.db import transaction
+from django_otp.oath import TOTP
+
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.refusals import RefusalCode, Refused, refuse
+from breakglass.models import Person, RecoveryCode, RecoveryCodes, TotpFactor
+from breakglass.services import audit, vault
+
+PURPOSE = "totp"
+STEP = 30
+TOLERANCE = 1  # steps either side: a code is at most 60 s old
+FREE_FAILURES = 3
+LONGEST_BLOCK = 32
+CODES = 10
+
+
+@dataclass(frozen=True)
+class FactorProof:
+    """That a person gave a second factor just now. `name` is unique to this one use of it."""
+
+    name: str
+    persistent_id: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What the person's app needs. Shown once, stored nowhere until confirmed."""
+
+    secret_base32: str
+    otpauth_uri: str
+
+
+def has_factor(person: Person) -> bool:
+    return TotpFactor.objects.filter(user=person, confirmed=True).exists()
+
+
+def enrol_begin(person: Person) -> Enrolment:
+    """A fresh secret for an authenticator app, as text and as `otpauth://` address for a QR code."""
+    secret = base64.b32encode(os.urandom(20)).decode()
+    label = quote(f"Breakglass:{person.username}")
+    query = urlencode({"secret": secret, "issuer": "Breakglass", "digits": 6, "period": STEP})
+    return Enrolment(secret, f"otpauth://totp/{label}?{query}")
+
+
+def enrol_confirm(person: Person, secret_base32: str, code: str, now: datetime) -> list[str]:
+    """Store the factor once the person's app has shown a right code; returns the recovery codes, shown once.
+
+    Raises Refused: `second_factor_wrong`; `not_allowed` when the person has a factor already.
+    """
+    try:
+        secret = base64.b32decode(secret_base32)
+    except ValueError:
+        raise refuse(
+            RefusalCode.BAD_INPUT, problem="That secret is not base32. Begin the enrolment again."
+        ) from None
+    step = _matching_step(secret, code, now, after=-1)
+    if step is None:
+        raise refuse(RefusalCode.SECOND_FACTOR_WRONG)
+    with transaction.atomic():
+        Person.objects.select_for_update().get(pk=person.pk)
+        if has_factor(person):
+            raise refuse(
+                RefusalCode.NOT_ALLOWED, verb="enrol a second authenticator app", who="an administrator"
+            )
+        _store(person, secret, step)
+        codes = _fresh_recovery_codes(person)
+        audit.append(AuditTag.FACTOR_ENROLLED, actor=person, subject=person, now=now)
+    return codes
+
+
+def enrol_known(person: Person, secret_base32: str, now: datetime) -> None:
+    """Give a person a factor with a secret that is known already, as a demo or an import does."""
+    with transaction.atomic():
+        _store(person, base64.b32decode(secret_base32), -1)
+        _fresh_recovery_codes(person)
+        audit.append(AuditTag.FACTOR_ENROLLED, actor=None, subject=person, now=now)
+
+
+def verify(person: Person, code: str, now: datetime) -> FactorProof:
+    """That `code` is right, fresh and unused; it is used up by this.
+
+    Raises Refused: `second_factor_required`, `second_factor_wrong`, `second_factor_used`, `throttled`. A failure is
+    counted in a transaction of its own, so call this before, not inside, the transaction of the change it guards.
+    """
+    with transaction.atomic():
+        outcome = _verify_locked(person, code, now)
+    if isinstance(outcome, Refused):
+        audit.record_refusal(AuditTag.FACTOR_REFUSED, outcome, actor=person, subject=person, now=now)
+        raise outcome
+    return outcome
+
+
+def use_recovery_code(person: Person, code: str, now: datetime) -> FactorProof:
+    """As `verify`, with a recovery code. For login only; a decision needs the authenticator app."""
+    with transaction.atomic():
+        device = RecoveryCodes.objects.select_for_update().filter(user=person, confirmed=True).first()
+        if device is None:
+            raise refuse(RefusalCode.SECOND_FACTOR_REQUIRED)
+        outcome: FactorProof | Refused
+        blocked = _blocked(device, now)
+        used = 0
+        if blocked is None:
+            used = RecoveryCode.objects.filter(device=device, sha256=_hash(code), used_at=None).update(
+                used_at=now
+            )
+        if blocked is not None:
+            outcome = blocked
+        elif used:
+            _forgive(device)
+            outcome = FactorProof(f"recovery:{device.pk}:{_hash(code)[:12]}", device.persistent_id, now)
+            audit.append(AuditTag.RECOVERY_CODE_USED, actor=person, subject=person, now=now)
+        else:
+            outcome = _count_failure(device, now, RefusalCode.SECOND_FACTOR_WRONG)
+    if isinstance(outcome, Refused):
+        audit.record_refusal(AuditTag.FACTOR_REFUSED, outcome, actor=person, subject=person, now=now)
+        raise outcome
+    return outcome
+
+
+def recovery_codes_left(person: Person) -> int:
+    return RecoveryCode.objects.filter(device__user=person, used_at=None).count()
+
+
+def current_code(person: Person, now: datetime) -> str:
+    """The code that the person's app shows now. For `manage.py devtotp` in the demo."""
+    device = TotpFactor.objects.get(user=person, confirmed=True)
+    totp = TOTP(vault.decrypt(device.secret, PURPOSE), step=STEP)
+    totp.time = now.timestamp()
+    return f"{totp.token():06d}"
+
+
+def _verify_locked(person: Person, code: str, now: datetime) -> FactorProof | Refused:
+    device = TotpFactor.objects.select_for_update().filter(user=person, confirmed=True).first()
+    if device is None:
+        return refuse(RefusalCode.SECOND_FACTOR_REQUIRED)
+    blocked = _blocked(device, now)
+    if blocked is not None:
+        return blocked
+    secret = vault.decrypt(device.secret, PURPOSE)
+    step = _matching_step(secret, code, now, after=device.last_step)
+    if step is None:
+        used = _matching_step(secret, code, now, after=-1) is not None
+        return _count_failure(
+            device, now, RefusalCode.SECOND_FACTOR_USED if used else RefusalCode.SECOND_FACTOR_WRONG
+        )
+    device.last_step = step
+    device.save(update_fields=("last_step",))
+    _forgive(device)
+    return FactorProof(f"totp:{device.pk}:{step}", device.persistent_id, now)
+
+
+def _matching_step(secret: bytes, code: str, now: datetime, *, after: int) -> int | None:
+    digits = code.strip().replace(" ", "")
+    if len(digits) != 6 or not (digits.isascii() and digits.isdigit()):
+        return None
+    base = int(now.timestamp()) // STEP
+    for step in range(base - TOLERANCE, base + TOLERANCE + 1):
+        totp = TOTP(secret, step=STEP)
+        totp.time = step * STEP
+        if step > after and secrets.compare_digest(f"{totp.token():06d}", digits):
+            return step
+    return None
+
+
+def _blocked(device: TotpFactor | RecoveryCodes, now: datetime) -> Refused | None:
+    if device.blocked_until is None or now >= device.blocked_until:
+        return None
+    seconds = int((device.blocked_until - now).total_seconds()) + 1
+    return refuse(RefusalCode.THROTTLED, seconds=seconds)
+
+
+def _count_failure(device: TotpFactor | RecoveryCodes, now: datetime, code: RefusalCode) -> Refused:
+    device.failures += 1
+    if device.failures > FREE_FAILURES:
+        wait = min(LONGEST_BLOCK, 2 ** (device.failures - FREE_FAILURES))
+        device.blocked_until = now + timedelta(seconds=wait)
+    device.save(update_fields=("failures", "blocked_until"))
+    return refuse(code)
+
+
+def _forgive(device: TotpFactor | RecoveryCodes) -> None:
+    device.failures, device.blocked_until = 0, None
+    device.save(update_fields=("failures", "blocked_until"))
+
+
+def _store(person: Person, secret: bytes, last_step: int) -> None:
+    TotpFactor.objects.create(
+        user=person, name="authenticator app", secret=vault.encrypt(secret, PURPOSE), last_step=last_step
+    )
+
+
+def _fresh_recovery_codes(person: Person) -> list[str]:
+    RecoveryCodes.objects.filter(user=person).delete()
+    device = RecoveryCodes.objects.create(user=person, name="recovery codes")
+    codes = [base64.b32encode(os.urandom(10)).decode().lower() for _ in range(CODES)]
+    RecoveryCode.objects.bulk_create(RecoveryCode(device=device, sha256=_hash(code)) for code in codes)
+    return ["-".join(code[i : i + 4] for i in range(0, 16, 4)) for code in codes]
+
+
+def _hash(code: str) -> str:
+    return hashlib.sha256(code.strip().lower().replace("-", "").replace(" ", "").encode()).hexdigest()

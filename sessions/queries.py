@@ -1,0 +1,113 @@
+"""Reads of the data plane, for screens, the API and permissions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Prefetch, Q, QuerySet
+
+from breakglass.domain import permissions
+from breakglass.domain.permissions import Thing, Verb
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.models import Approval, Grant, Person
+from breakglass.queries import actor_of, thing_of_grant
+from sessions.models import Channel, Review, SSHSession
+from sessions.states import OPEN_STATES
+
+_SESSIONS = SSHSession.objects.select_related(
+    "person", "asset", "grant", "grant__playbook", "grant__incident", "grant__request", "recording"
+).prefetch_related(
+    Prefetch("channels", Channel.objects.order_by("number")),
+    Prefetch("grant__request__approvals", Approval.objects.select_related("person")),
+)
+
+
+@dataclass(frozen=True)
+class SessionFilter:
+    """Which sessions to list; empty means any. `since` and `until` bound the opening."""
+
+    person: str = ""
+    asset: str = ""
+    playbook: str = ""
+    incident: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    open_only: bool = False
+
+
+def thing_of_session(session: SSHSession) -> Thing:
+    return thing_of_grant(session.grant)
+
+
+def sessions_for(person: Person, wanted: SessionFilter) -> QuerySet[SSHSession]:
+    """Newest first: everybody's for reviewers, auditors and administrators, one's own for all others."""
+    found = _SESSIONS.all()
+    actor = actor_of(person)
+    if not (permissions.may(actor, Verb.LIST_SESSIONS) or permissions.ADMINISTRATORS in actor.groups):
+        found = found.filter(person=person)
+    conditions = Q()
+    if wanted.person:
+        conditions &= Q(person__username=wanted.person)
+    if wanted.asset:
+        conditions &= Q(asset__name=wanted.asset)
+    if wanted.playbook:
+        conditions &= Q(grant__playbook__slug=wanted.playbook)
+    if wanted.incident:
+        digits = wanted.incident.upper().removeprefix("INC-")
+        number = int(digits) if digits.isdecimal() and digits.isascii() and len(digits) < 9 else -1
+        conditions &= Q(grant__incident__number=number)
+    if wanted.since:
+        conditions &= Q(opened_at__gte=wanted.since)
+    if wanted.until:
+        conditions &= Q(opened_at__lte=wanted.until)
+    if wanted.open_only:
+        conditions &= Q(state__in=OPEN_STATES)
+    return found.filter(conditions)
+
+
+def session_for(person: Person, session_id: UUID) -> SSHSession:
+    """The session, or Refused `not_found` where there is none or it isn't theirs to see."""
+    session = _SESSIONS.filter(pk=session_id).first()
+    if session is None or not permissions.may(actor_of(person), Verb.SEE_SESSION, thing_of_session(session)):
+        raise refuse(RefusalCode.NOT_FOUND, what="session")
+    return session
+
+
+def sessions_of_grant(grant: Grant) -> QuerySet[SSHSession]:
+    return _SESSIONS.filter(grant=grant)
+
+
+_REVIEWS = Review.objects.select_related(
+    "grant", "grant__person", "grant__playbook", "grant__incident", "grant__request", "reviewer"
+)
+
+
+def reviews() -> QuerySet[Review]:
+    """All reviews, the earliest due first."""
+    return _REVIEWS.all()
+
+
+def reviews_to_sign(person: Person) -> list[Review]:
+    """What this person could sign now."""
+    actor = actor_of(person)
+    return [
+        review
+        for review in _REVIEWS.filter(signed_at=None)
+        if permissions.may(actor, Verb.SIGN_REVIEW, thing_of_grant(review.grant))
+    ]
+
+
+def review_for(person: Person, review_id: int) -> Review:
+    """The review, or Refused where there is none or the person lists none."""
+    review = _REVIEWS.filter(pk=review_id).first()
+    if review is None or not permissions.may(actor_of(person), Verb.LIST_REVIEWS):
+        raise refuse(RefusalCode.NOT_FOUND, what="review")
+    return review
+
+
+def channel_kinds(session: SSHSession) -> Iterable[str]:
+    """The kinds of channel that were carried, in order of first use."""
+    return dict.fromkeys(channel.kind for channel in session.channels.all() if not channel.refusal)

@@ -1,0 +1,212 @@
+"""Sessions: opened, live, asked to end, ended. Each state change commits with its audit row."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Max
+
+from breakglass import doorbell, later
+from breakglass.domain import permissions
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.grants import is_live, state_at
+from breakglass.domain.permissions import Verb
+from breakglass.domain.refusals import Refusal, RefusalCode, refuse
+from breakglass.models import AuditHead, Grant, Person
+from breakglass.queries import actor_of
+from breakglass.services import audit, notices
+from sessions.models import Channel, Recording, SSHSession
+from sessions.queries import session_for, thing_of_session
+from sessions.states import OPEN_STATES, EndReason, RecordingState, SessionState, may_become
+
+
+@dataclass(frozen=True)
+class OpenForm:
+    """What the gateway knows when it opens a session. `id` is chosen by the gateway: it names the recording too."""
+
+    id: UUID
+    grant_id: UUID
+    person_id: UUID
+    asset_id: UUID
+    login: str
+    decision_id: UUID
+    client_address: str
+    client_version: str
+    factor: str
+    gateway_id: str
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Bytes over all channels: from the person (`bytes_in`), and to the person (`bytes_out`)."""
+
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True)
+class ChannelFacts:
+    """One channel as the gateway saw it. Written when it opens and again when it closes. Digests are SHA-256 hex."""
+
+    number: int
+    kind: str
+    opened_at: datetime
+    command: str = ""
+    destination: str = ""
+    refusal: str = ""
+    closed_at: datetime | None = None
+    exit_status: int | None = None
+    exit_signal: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    bytes_err: int = 0
+    sha256_in: str = ""
+    sha256_out: str = ""
+    sha256_err: str = ""
+
+
+def open_session(form: OpenForm, now: datetime) -> SSHSession:
+    """Commit that a session opens, before its recording and before the asset is dialled.
+
+    Raises Refused `grant_ended` when the grant ended since the decision.
+    """
+    with transaction.atomic():
+        AuditHead.objects.select_for_update().get(id=1)
+        grant = Grant.objects.select_related("person", "playbook", "incident").get(pk=form.grant_id)
+        if not is_live(grant.term, now):
+            state = str(state_at(grant.term, now))
+            raise refuse(RefusalCode.GRANT_ENDED, asset="this asset", state=state, url="the playbook's page")
+        latest = SSHSession.objects.aggregate(latest=Max("number"))["latest"] or 0
+        session = SSHSession.objects.create(
+            number=latest + 1, state=SessionState.OPENING, opened_at=now, renewed_at=now, **asdict(form)
+        )
+        Recording.objects.create(session=session, state=RecordingState.OPEN)
+        data = {
+            "session": session.label,
+            "grant": form.grant_id,
+            "decision": form.decision_id,
+            "incident": grant.incident.label,
+            "playbook": grant.playbook.slug,
+            "digest": grant.playbook.digest,
+            "asset": session.asset.name,
+            "login": form.login,
+            "client": form.client_address,
+            "factor": form.factor,
+        }
+        audit.append(AuditTag.SESSION_OPENED, actor=grant.person, subject=session, now=now, data=data)
+        doorbell.ring("sessions", session=str(session.pk))
+        doorbell.ring(f"request:{grant.request_id}")
+    return session
+
+
+def mark_live(session_id: UUID, asset_address: str, host_key: str, now: datetime) -> bool:
+    """The asset let the gateway in. False when the session was ended meanwhile."""
+    with transaction.atomic():
+        opened = SSHSession.objects.filter(pk=session_id, state=SessionState.OPENING)
+        if not opened.update(
+            state=SessionState.LIVE, asset_address=asset_address, upstream_host_key=host_key, renewed_at=now
+        ):
+            return False
+        session = SSHSession.objects.select_related("person").get(pk=session_id)
+        data = {"session": session.label, "asset_address": asset_address, "host_key": host_key}
+        audit.append(AuditTag.SESSION_LIVE, actor=session.person, subject=session, now=now, data=data)
+        doorbell.ring("sessions", session=str(session_id))
+    return True
+
+
+def save_channel(session_id: UUID, facts: ChannelFacts) -> None:
+    """Keep what is known of a channel: called when it opens and when it closes."""
+    values = {field.name: getattr(facts, field.name) for field in fields(facts) if field.name != "number"}
+    values["command"] = facts.command.replace("\x00", "\ufffd")
+    Channel.objects.update_or_create(session_id=session_id, number=facts.number, defaults=values)
+
+
+def refuse_channel(session_id: UUID, facts: ChannelFacts, refusal: Refusal, now: datetime) -> None:
+    """A channel was refused: its row and an audit row."""
+    with transaction.atomic():
+        save_channel(session_id, facts)
+        session = SSHSession.objects.select_related("person").get(pk=session_id)
+        data = {
+            "session": session.label,
+            "kind": facts.kind,
+            "destination": facts.destination,
+            "refusal": str(refusal.code),
+            "message": refusal.message,
+        }
+        audit.append(AuditTag.CHANNEL_REFUSED, actor=session.person, subject=session, now=now, data=data)
+
+
+def kill(session_id: UUID, person: Person, reason: str, now: datetime) -> SSHSession:
+    """Ask the gateway to end a session at once. Raises Refused `not_found`, `not_allowed`, `session_not_live`."""
+    session = session_for(person, session_id)
+    if not permissions.may(actor_of(person), Verb.KILL_SESSION, thing_of_session(session)):
+        raise refuse(
+            RefusalCode.NOT_ALLOWED, verb=Verb.KILL_SESSION, who=permissions.WHO_CAN[Verb.KILL_SESSION]
+        )
+    with transaction.atomic():
+        alive = SSHSession.objects.filter(pk=session_id, state__in=OPEN_STATES, kill_requested_at=None)
+        if not alive.update(kill_requested_at=now, kill_requested_by=person):
+            raise refuse(RefusalCode.SESSION_NOT_LIVE)
+        data = {"session": session.label, "reason": reason.strip()[:300]}
+        audit.append(AuditTag.SESSION_KILLED, actor=person, subject=session, now=now, data=data)
+        doorbell.ring(f"session:{session_id}", kill=True)
+        doorbell.ring("sessions", session=str(session_id))
+    session.kill_requested_at, session.kill_requested_by = now, person
+    return session
+
+
+def end_session(session_id: UUID, reason: EndReason, totals: Totals, now: datetime) -> bool:
+    """Commit that the session ended, and why; its recording is sealed next. False when it had ended already."""
+    with transaction.atomic():
+        session = SSHSession.objects.select_related("person", "grant").get(pk=session_id)
+        source = SessionState(session.state)
+        if not may_become(source, SessionState.ENDED):
+            return False
+        still = SSHSession.objects.filter(pk=session_id, state=source)
+        if not still.update(
+            state=SessionState.ENDED,
+            end_reason=reason,
+            ended_at=now,
+            bytes_in=totals.bytes_in,
+            bytes_out=totals.bytes_out,
+        ):
+            return False
+        tag = AuditTag.SESSION_CRASHED if reason is EndReason.CRASHED else AuditTag.SESSION_ENDED
+        data = {"session": session.label, "reason": str(reason), **asdict(totals)}
+        actor = session.person if reason is EndReason.CLIENT_CLOSED else None
+        audit.append(tag, actor=actor, subject=session, now=now, data=data)
+        doorbell.ring("sessions", session=str(session_id))
+        doorbell.ring(f"session:{session_id}", ended=str(reason))
+        doorbell.ring(f"request:{session.grant.request_id}")
+        later.ask("sessions.seal", str(session_id))
+    return True
+
+
+def recover_crashed(gateway_id: str, now: datetime) -> int:
+    """At a gateway's start: sessions that it left open when it died are ended as crashed. Returns how many.
+
+    Their recordings are recovered and sealed by the next sweep, or by `seal_recording`.
+    """
+    left = SSHSession.objects.filter(gateway_id=gateway_id, state__in=OPEN_STATES)
+    count = 0
+    for session in left.select_related("person"):
+        Channel.objects.filter(session=session, closed_at=None).update(closed_at=now)
+        if end_session(session.pk, EndReason.CRASHED, Totals(session.bytes_in, session.bytes_out), now):
+            count += 1
+            _tell_of_crash(session, now)
+    return count
+
+
+def _tell_of_crash(session: SSHSession, now: datetime) -> None:
+    with transaction.atomic():
+        notices.queue(
+            [session.person],
+            topic=f"session:{session.pk}",
+            subject=f"Session {session.label} was cut off: the gateway crashed",
+            body="The gateway stopped and was started again. If your grant still runs, connect again.",
+            path=f"/requests/{session.grant.request_id}/",
+            now=now,
+        )

@@ -1,0 +1,188 @@
+"""Recordings: sealed once the session has ended, checked against the seal before each replay."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
+from django.db import transaction
+
+from breakglass.domain import permissions
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.permissions import AUDITORS, Verb
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.models import Person
+from breakglass.queries import actor_of, people_in
+from breakglass.services import audit, notices, vault
+from sessions.models import Recording
+from sessions.queries import channel_kinds, session_for, thing_of_session
+from sessions.recording import seal
+from sessions.recording.files import RecordingBusy
+from sessions.recording.recovery import recover
+from sessions.recording.sealed import Manifest, RecordingDamaged
+from sessions.recording.store import Store
+from sessions.states import RecordingState, SessionState
+
+log = logging.getLogger(__name__)
+
+
+def store() -> Store:
+    """Where this installation keeps its recordings."""
+    return Store(settings.BREAKGLASS.data_dir)
+
+
+def recording_key() -> bytes:
+    return vault.derive("recordings")
+
+
+def seal_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(vault.derive("seal"))
+
+
+def seal_recording(session_id: UUID, now: datetime) -> bool:
+    """Seal the recording of an ended session. Idempotent; False when there was nothing to do, or not yet."""
+    recording = (
+        Recording.objects.select_related("session", "session__grant__playbook", "session__grant__incident")
+        .filter(session_id=session_id, state=RecordingState.OPEN, session__state=SessionState.ENDED)
+        .first()
+    )
+    if recording is None:
+        return False
+    place = store()
+    plain, out = place.open_path(session_id), place.sealed_path(session_id)
+    try:
+        crashed = plain.exists() and recover(plain).crashed
+        manifest = seal.seal(plain, out, recording_key(), seal_key(), _facts(recording))
+    except RecordingBusy:
+        return False
+    except FileNotFoundError:
+        return _note_missing(recording, now)
+    except (OSError, RecordingDamaged) as error:
+        _note_problem(recording, str(error), now)
+        return False
+    _commit_seal(recording, manifest, crashed, now)
+    return True
+
+
+def seal_due(now: datetime) -> int:
+    """Seal whatever has ended and is not sealed. One bad file doesn't hold up the rest. Returns how many."""
+    due = Recording.objects.filter(state=RecordingState.OPEN, session__state=SessionState.ENDED)
+    # Those that had a problem come last, so that they block nobody.
+    waiting = due.order_by("problem", "session__ended_at").values_list("session_id", flat=True)[:100]
+    return sum(seal_recording(session_id, now) for session_id in waiting)
+
+
+def open_replay(
+    session_id: UUID, person: Person, now: datetime, *, download: bool = False
+) -> Iterator[bytes]:
+    """The asciicast, piece by piece, once its seal was checked whole and the viewing is in the audit trail.
+
+    Raises Refused `not_found`, `not_allowed`, `recording_open`, `recording_damaged` (auditors are alarmed).
+    """
+    session = session_for(person, session_id)
+    if not permissions.may(actor_of(person), Verb.REPLAY_SESSION, thing_of_session(session)):
+        who = permissions.WHO_CAN[Verb.REPLAY_SESSION]
+        raise refuse(RefusalCode.NOT_ALLOWED, verb=Verb.REPLAY_SESSION, who=who)
+    recording = session.recording
+    if recording.state == RecordingState.OPEN or recording.manifest is None:
+        raise refuse(RefusalCode.RECORDING_OPEN)
+    try:
+        pieces = seal.open_sealed(
+            store().sealed_path(session_id),
+            recording_key(),
+            seal_key().public_key(),
+            manifest=Manifest.from_dict(recording.manifest),
+        )
+    except (OSError, ValueError, RecordingDamaged) as error:
+        where = error.place if isinstance(error, RecordingDamaged) else "the file can't be read"
+        _alarm(recording, where, str(error), person, now)
+        raise refuse(RefusalCode.RECORDING_DAMAGED, where=where) from error
+    tag = AuditTag.RECORDING_DOWNLOADED if download else AuditTag.RECORDING_VIEWED
+    data = {"session": session.label, "sha256": recording.sha256}
+    audit.record(tag, actor=person, subject=session, now=now, data=data)
+    return pieces
+
+
+def _facts(recording: Recording) -> dict[str, Any]:
+    session = recording.session
+    grant = session.grant
+    return {
+        "session": str(session.pk),
+        "person": session.person.username,
+        "asset": session.asset.name,
+        "asset_id": str(session.asset_id),
+        "asset_address": session.asset_address,
+        "login": session.login,
+        "host_key": session.upstream_host_key,
+        "grant": str(grant.pk),
+        "incident": grant.incident.label,
+        "playbook": grant.playbook.slug,
+        "digest": grant.playbook.digest,
+        "opened_at": session.opened_at.isoformat(),
+        "ended_at": session.ended_at.isoformat() if session.ended_at else "",
+        "end_reason": session.end_reason,
+        "channels": list(channel_kinds(session)),
+        "commands": [channel.command for channel in session.channels.all() if channel.command],
+    }
+
+
+def _commit_seal(recording: Recording, manifest: Manifest, crashed: bool, now: datetime) -> None:
+    recovered = crashed or manifest.ended == "recovered"
+    state = RecordingState.RECOVERED if recovered else RecordingState.SEALED
+    with transaction.atomic():
+        moved = Recording.objects.filter(pk=recording.pk, state=RecordingState.OPEN).update(
+            state=state,
+            manifest=manifest.as_dict(),
+            sha256=manifest.sha256,
+            bytes=manifest.size,
+            seconds=manifest.duration_us / 1_000_000,
+            sealed_at=now,
+            recovered=recovered,
+            problem="",
+        )
+        if not moved:
+            return
+        tag = AuditTag.RECORDING_RECOVERED if recovered else AuditTag.RECORDING_SEALED
+        data = {
+            "session": recording.session.label,
+            "sha256": manifest.sha256,
+            "bytes": manifest.size,
+            "events": manifest.events,
+            "signature": manifest.signature,
+        }
+        audit.append(tag, actor=None, subject=recording.session, now=now, data=data)
+
+
+def _note_missing(recording: Recording, now: datetime) -> bool:
+    """No file: either nothing was ever relayed (the recorder never began), or somebody removed it. Both are said."""
+    _note_problem(recording, "there is no file", now)
+    return False
+
+
+def _note_problem(recording: Recording, problem: str, now: datetime) -> None:
+    log.error("recording of session %s is not sealed: %s", recording.session_id, problem)
+    if recording.problem != problem[:300]:
+        _alarm(recording, "sealing", problem, None, now)
+
+
+def _alarm(recording: Recording, where: str, problem: str, person: Person | None, now: datetime) -> None:
+    session = recording.session
+    with transaction.atomic():
+        first = not recording.problem
+        Recording.objects.filter(pk=recording.pk).update(problem=problem[:300])
+        data = {"session": session.label, "where": where, "problem": problem}
+        audit.append(AuditTag.RECORDING_DAMAGED, actor=person, subject=session, now=now, data=data)
+        if first:
+            notices.queue(
+                people_in([AUDITORS]),
+                topic=f"session:{session.pk}",
+                subject=f"The recording of {session.label} is damaged",
+                body=f"{where}: {problem}. Keep the files and find out why.",
+                path=f"/sessions/{session.pk}/",
+                now=now,
+            )

@@ -1,0 +1,31 @@
+"""Thin Celery tasks of the data plane: each calls one service. All are idempotent."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from celery import shared_task
+
+from breakglass import clock
+from sessions import services
+
+
+@shared_task(name="sessions.sweep")
+def sweep() -> None:
+    """Seal what has ended, open and chase reviews."""
+    now = clock.now()
+    services.seal_due(now)
+    services.open_due_reviews(now)
+    services.chase_overdue(now)
+
+
+@shared_task(name="sessions.seal")
+def seal(session_id: str) -> None:
+    """Seal one recording."""
+    services.seal_recording(UUID(session_id), clock.now())
+
+
+@shared_task(name="sessions.grant_ended")
+def grant_ended(grant_id: str) -> None:
+    """Open the review of a grant that has ended."""
+    services.open_review(UUID(grant_id), clock.now())

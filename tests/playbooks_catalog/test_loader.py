@@ -74,7 +74,7 @@ def test_it_refuses_a_symbolic_link(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["nowhere", "."])
 def test_an_empty_or_missing_folder_is_an_error_not_an_empty_catalogue(tmp_path: Path, missing: str) -> None:
-    with pytest.raises(CatalogErrors, match="doesn't exist|holds no .yaml file"):
+    with pytest.raises(CatalogErrors, match=r"doesn't exist|holds no .yaml file"):
         load_catalog(tmp_path / missing)
 
 

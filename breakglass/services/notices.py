@@ -36,7 +36,7 @@ def queue(people: Iterable[Person], *, topic: str, subject: str, body: str, path
     ]
     Notice.objects.bulk_create(rows)
     if rows:
-        doorbell.ring("inbox", topic=topic)
+        doorbell.ring("inbox", about=topic)
         later.ask("breakglass.send_notices")
 
 

@@ -24,7 +24,7 @@ class Person(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(default=False)
     created_at = models.DateTimeField(null=True)
 
-    objects: ClassVar[UserManager[Person]] = UserManager()
+    objects = UserManager["Person"]()
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"

@@ -50,7 +50,7 @@ def append(
         actor=entry.actor,
         actor_name=actor_name,
         subject=entry.subject,
-        data=entry.data,
+        data=dict(entry.data),
         previous_hash=head.hash,
         hash=link(head.hash, _hashed(entry, actor_name)),
     )

@@ -82,7 +82,7 @@ def for_upstream(
         return UpstreamCredential(
             login, row.method, host_keys, private_key=private_key, certificate=certificate
         )
-    secret = vault.decrypt(row.secret, secret_purpose(row.asset, login)).decode()
+    secret = vault.decrypt(bytes(row.secret), secret_purpose(row.asset, login)).decode()
     if row.method == AssetLogin.Method.PASSWORD:
         return UpstreamCredential(login, row.method, host_keys, password=secret)
     return UpstreamCredential(login, row.method, host_keys, private_key=secret)

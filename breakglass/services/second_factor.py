@@ -48,7 +48,7 @@ class Enrolment:
 
 
 def has_factor(person: Person) -> bool:
-    return TotpFactor.objects.filter(user=person, confirmed=True).exists()
+    return bool(TotpFactor.objects.filter(user=person, confirmed=True).exists())
 
 
 def enrol_begin(person: Person) -> Enrolment:
@@ -141,7 +141,7 @@ def recovery_codes_left(person: Person) -> int:
 def current_code(person: Person, now: datetime) -> str:
     """The code that the person's app shows now. For `manage.py devtotp` in the demo."""
     device = TotpFactor.objects.get(user=person, confirmed=True)
-    totp = TOTP(vault.decrypt(device.secret, PURPOSE), step=STEP)
+    totp = TOTP(vault.decrypt(bytes(device.secret), PURPOSE), step=STEP)
     totp.time = now.timestamp()
     return f"{totp.token():06d}"
 
@@ -153,7 +153,7 @@ def _verify_locked(person: Person, code: str, now: datetime) -> FactorProof | Re
     blocked = _blocked(device, now)
     if blocked is not None:
         return blocked
-    secret = vault.decrypt(device.secret, PURPOSE)
+    secret = vault.decrypt(bytes(device.secret), PURPOSE)
     step = _matching_step(secret, code, now, after=device.last_step)
     if step is None:
         used = _matching_step(secret, code, now, after=-1) is not None

@@ -1,7 +1,310 @@
-"""The data plane's part of the REST API."""
+"""The data plane's part of the REST face: sessions, their recordings and commands, and reviews.
+
+`breakglass.api.face` joins `router` by the name in the settings; breakglass imports nothing from here.
+"""
 
 from __future__ import annotations
 
-from ninja import Router
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest, StreamingHttpResponse
+from ninja import Field, Query, Router, Schema
+
+from breakglass import clock
+from breakglass.api.auth import demand, person_of
+from breakglass.api.errors import PROBLEMS, Problem, answers
+from breakglass.api.inputs import Filter, Input
+from breakglass.api.naming import find
+from breakglass.api.paging import Page, Paging, page, page_of
+from breakglass.domain.permissions import Verb
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.models import Person
+from sessions import queries, services
+from sessions.models import Channel, Review, SSHSession
+from sessions.queries import SessionFilter
+from sessions.states import ReviewState, review_state_at
 
 router = Router()
+
+CAST = "application/x-asciicast"
+
+
+class SessionOut(Schema):
+    """A gateway connection under a grant. `upstream_host_key` is the asset's key as it was checked then."""
+
+    id: UUID
+    label: str
+    state: Literal["opening", "live", "ending", "ended"]
+    end_reason: str
+    person: str
+    asset: str
+    login: str
+    playbook: str
+    digest: str
+    incident: str
+    request: str
+    grant: UUID
+    decision_id: UUID
+    factor: str
+    client_address: str
+    asset_address: str
+    upstream_host_key: str
+    channel_kinds: list[str]
+    bytes_in: int
+    bytes_out: int
+    opened_at: datetime
+    ended_at: datetime | None
+    recording: Literal["open", "sealed", "recovered"]
+    recording_sha256: str
+    recording_seconds: float
+    approved_by: list[str]
+
+
+class CommandOut(Schema):
+    """A channel that was opened, or refused (`refusal`). For `exec` the command and the digests of its streams."""
+
+    number: int
+    kind: str
+    command: str
+    destination: str
+    refusal: str
+    exit_status: int | None
+    exit_signal: str
+    bytes_in: int
+    bytes_out: int
+    bytes_err: int
+    sha256_in: str
+    sha256_out: str
+    sha256_err: str
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+class ReviewOut(Schema):
+    """The judgement on one grant; `state` is computed from the clock."""
+
+    id: int
+    state: Literal["due", "overdue", "signed"]
+    grant: UUID
+    request: str
+    person: str
+    playbook: str
+    incident: str
+    opened_at: datetime
+    due_at: datetime
+    reviewer: str | None
+    verdict: str
+    note: str
+    signed_at: datetime | None
+
+
+class SessionQuery(Filter):
+    """`since` and `until` bound the opening; `open`: only sessions that haven't ended."""
+
+    person: str = Field(default="", max_length=31)
+    asset: str = Field(default="", max_length=63)
+    playbook: str = Field(default="", max_length=64)
+    incident: str = Field(default="", max_length=64)
+    since: datetime | None = None
+    until: datetime | None = None
+    open: bool = False
+
+
+class ReviewQuery(Filter):
+    """`mine`: only those that you could sign."""
+
+    state: Literal["due", "overdue", "signed"] | None = None
+    mine: bool = False
+
+
+class KillIn(Input):
+    reason: str = Field(default="", max_length=300)
+
+
+class SignIn(Input):
+    """With any verdict but `in_order` a note is needed."""
+
+    verdict: str = Field(default="", max_length=12)
+    note: str = Field(default="", max_length=4000)
+
+
+@router.get("/sessions", response=answers(Page[SessionOut]), tags=["sessions"])
+def list_sessions(request: HttpRequest, paging: Query[Paging], only: Query[SessionQuery]) -> dict[str, Any]:
+    """Sessions, newest first: everybody's for reviewers, auditors and administrators, your own otherwise."""
+    wanted = SessionFilter(
+        person=only.person,
+        asset=only.asset,
+        playbook=only.playbook,
+        incident=only.incident,
+        since=_aware(only.since),
+        until=_aware(only.until),
+        open_only=only.open,
+    )
+    return page(queries.sessions_for(person_of(request), wanted), paging, _shape)
+
+
+@router.get("/sessions/{ref}", response=answers(SessionOut), tags=["sessions"])
+def get_session(request: HttpRequest, ref: str) -> dict[str, Any]:
+    """One session, by id or label."""
+    return _shape(_seen(person_of(request), ref))
+
+
+@router.get(
+    "/sessions/{ref}/recording.cast",
+    response={200: str, PROBLEMS: Problem},
+    tags=["sessions"],
+    openapi_extra={
+        "responses": {200: {"description": "asciicast v2", "content": {CAST: {"schema": {"type": "string"}}}}}
+    },
+)
+def get_recording(request: HttpRequest, ref: str) -> StreamingHttpResponse:
+    """The recording as asciicast v2, once its seal was checked. The download is audited."""
+    person = person_of(request)
+    seen = _seen(person, ref)
+    pieces = services.open_replay(seen.pk, person, clock.now(), download=True)
+    response = StreamingHttpResponse(pieces, content_type=CAST)
+    response["Content-Disposition"] = f'attachment; filename="{seen.label}.cast"'
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@router.get("/sessions/{ref}/commands", response=answers(Page[CommandOut]), tags=["sessions"])
+def list_commands(request: HttpRequest, ref: str, paging: Query[Paging]) -> dict[str, Any]:
+    """What was run or opened in the session, in order. Needs the right to replay it."""
+    person = person_of(request)
+    seen = _seen(person, ref)
+    demand(person, Verb.REPLAY_SESSION, queries.thing_of_session(seen))
+    return page(Channel.objects.filter(session=seen).order_by("number"), paging, lambda row: row)
+
+
+@router.post("/sessions/{ref}/kill", response=answers(SessionOut), tags=["sessions"])
+def kill_session(request: HttpRequest, ref: str, body: KillIn) -> dict[str, Any]:
+    """End this one session now; its neighbours and the grant live on."""
+    person = person_of(request)
+    done = services.kill(_seen(person, ref).pk, person, body.reason, clock.now())
+    return _shape(_seen(person, str(done.pk)))
+
+
+@router.post("/sessions/{ref}/freeze", response=answers(SessionOut), tags=["sessions"])
+def freeze_session(request: HttpRequest, ref: str) -> dict[str, Any]:
+    """Not offered yet: end the session instead."""
+    return _not_offered(request, ref)
+
+
+@router.post("/sessions/{ref}/unfreeze", response=answers(SessionOut), tags=["sessions"])
+def unfreeze_session(request: HttpRequest, ref: str) -> dict[str, Any]:
+    """Not offered yet."""
+    return _not_offered(request, ref)
+
+
+@router.get("/reviews", response=answers(Page[ReviewOut]), tags=["reviews"])
+def list_reviews(request: HttpRequest, paging: Query[Paging], only: Query[ReviewQuery]) -> dict[str, Any]:
+    """Reviews, the earliest due first."""
+    person, now = person_of(request), clock.now()
+    demand(person, Verb.LIST_REVIEWS)
+    if only.mine:
+        rows = [row for row in queries.reviews_to_sign(person) if only.state in (None, _state(row, now))]
+        return page_of(rows, paging, lambda row: _review(row, now))
+    found = queries.reviews()
+    if only.state == "signed":
+        found = found.filter(state=ReviewState.SIGNED)
+    elif only.state == "due":
+        found = found.filter(state=ReviewState.DUE, due_at__gt=now)
+    elif only.state == "overdue":
+        found = found.filter(state=ReviewState.DUE, due_at__lte=now)
+    return page(found, paging, lambda row: _review(row, now))
+
+
+@router.get("/reviews/{int:number}", response=answers(ReviewOut), tags=["reviews"])
+def get_review(request: HttpRequest, number: int) -> dict[str, Any]:
+    """One review."""
+    return _review(queries.review_for(person_of(request), number), clock.now())
+
+
+@router.post("/reviews/{int:number}/sign", response=answers(ReviewOut), tags=["reviews"])
+def sign_review(request: HttpRequest, number: int, body: SignIn) -> dict[str, Any]:
+    """Judge: `in_order`, `questions` or `violation`. Once, by somebody who neither asked nor approved."""
+    person, now = person_of(request), clock.now()
+    services.sign_review(number, person, body.verdict, body.note, now)
+    return _review(queries.review_for(person, number), now)
+
+
+def _seen(person: Person, ref: str) -> SSHSession:
+    found = find(SSHSession.objects.only("pk"), ref, "session", "S-")
+    return queries.session_for(person, found.pk)
+
+
+def _not_offered(request: HttpRequest, ref: str) -> dict[str, Any]:
+    _seen(person_of(request), ref)
+    raise refuse(
+        RefusalCode.NOT_OFFERED, what="Freezing a session", help="An approver or administrator can end it."
+    )
+
+
+def _aware(at: datetime | None) -> datetime | None:
+    if at is not None and at.tzinfo is None:
+        raise refuse(
+            RefusalCode.BAD_INPUT, problem="Give times with their zone, such as 2026-11-21T20:00:00Z."
+        )
+    return at
+
+
+def _shape(row: SSHSession) -> dict[str, Any]:
+    grant = row.grant
+    return {
+        "id": row.pk,
+        "label": row.label,
+        "state": row.state,
+        "end_reason": row.end_reason,
+        "person": row.person.username,
+        "asset": row.asset.name,
+        "login": row.login,
+        "playbook": grant.playbook.slug,
+        "digest": grant.playbook.digest,
+        "incident": grant.incident.label,
+        "request": grant.request.label,
+        "grant": grant.pk,
+        "decision_id": row.decision_id,
+        "factor": row.factor,
+        "client_address": row.client_address,
+        "asset_address": row.asset_address,
+        "upstream_host_key": row.upstream_host_key,
+        "channel_kinds": list(queries.channel_kinds(row)),
+        "bytes_in": row.bytes_in,
+        "bytes_out": row.bytes_out,
+        "opened_at": row.opened_at,
+        "ended_at": row.ended_at,
+        "recording": row.recording.state,
+        "recording_sha256": row.recording.sha256,
+        "recording_seconds": row.recording.seconds,
+        "approved_by": [
+            approval.person.username
+            for approval in grant.request.approvals.all()
+            if approval.verdict == "approved"
+        ],
+    }
+
+
+def _state(row: Review, now: datetime) -> str:
+    return str(review_state_at(ReviewState(row.state), row.due_at, now))
+
+
+def _review(row: Review, now: datetime) -> dict[str, Any]:
+    grant = row.grant
+    return {
+        "id": row.pk,
+        "state": _state(row, now),
+        "grant": grant.pk,
+        "request": grant.request.label,
+        "person": grant.person.username,
+        "playbook": grant.playbook.slug,
+        "incident": grant.incident.label,
+        "opened_at": row.opened_at,
+        "due_at": row.due_at,
+        "reviewer": row.reviewer.username if row.reviewer else None,
+        "verdict": row.verdict,
+        "note": row.note,
+        "signed_at": row.signed_at,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -13,7 +13,7 @@ from playbooks.loader import CATALOG, CatalogErrors, LoadedPlaybook, load_catalo
 
 class Command(BaseCommand):
     help = "Check playbooks; prints each problem as file:line: field: message and exits 1 if there is one."
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -1,0 +1,207 @@
+"""Access requests: asked for, decided, taken back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Field, Query, Router, Schema, Status
+
+from breakglass import clock, queries
+from breakglass.api.auth import demand, person_of
+from breakglass.api.errors import answers
+from breakglass.api.inputs import Filter, Input
+from breakglass.api.naming import find
+from breakglass.api.paging import Page, Paging, page_of
+from breakglass.domain.permissions import Verb
+from breakglass.domain.requests import RequestState, state_at
+from breakglass.models import AccessRequest, Incident, Person
+from breakglass.services import approvals, requests
+
+router = Router(tags=["requests"])
+
+State = Literal["pending", "approved", "denied", "withdrawn", "lapsed"]
+
+
+class IncidentRef(Schema):
+    id: UUID
+    label: str
+    title: str
+
+
+class ApprovalOut(Schema):
+    person: str
+    verdict: Literal["approved", "denied"]
+    comment: str
+    decided_at: datetime
+
+
+class RequestOut(Schema):
+    """A request as it is now; `state` is computed from the clock. `approvers` says whose consent it needs."""
+
+    id: UUID
+    label: str
+    state: State
+    requester: str
+    playbook: str
+    playbook_version: int
+    digest: str
+    incident: IncidentRef
+    assets: list[str]
+    login: str | None
+    minutes: int
+    reason: str
+    submitted_at: datetime
+    escalates_at: datetime
+    lapses_at: datetime
+    decided_at: datetime | None
+    approver_groups: list[str]
+    approvals_needed: int
+    approvals: list[ApprovalOut]
+    grant: UUID | None
+
+
+class RequestDetail(RequestOut):
+    """With `unusual`: what an approver should notice, empty for everybody else."""
+
+    unusual: list[str]
+
+
+class RequestIn(Input):
+    """`incident` is an open incident's id or label. Without `login` any of the playbook's; without `minutes` its default."""
+
+    playbook: str = Field(max_length=64)
+    incident: str = Field(max_length=64)
+    assets: list[str] = Field(max_length=20)
+    reason: str = Field(max_length=4000)
+    login: str | None = Field(default=None, max_length=32)
+    minutes: int | None = Field(default=None, ge=-(2**31), lt=2**31)
+
+
+class DecisionIn(Input):
+    """`otp` is a fresh code of your second factor. A denial needs a comment."""
+
+    otp: str = Field(default="", max_length=64)
+    comment: str = Field(default="", max_length=4000)
+
+
+class RequestFilter(Filter):
+    """`waiting`: only what waits for your decision."""
+
+    state: State | None = None
+    waiting: bool = False
+
+
+@router.get("", response=answers(Page[RequestOut]))
+def list_requests(request: HttpRequest, paging: Query[Paging], only: Query[RequestFilter]) -> dict[str, Any]:
+    """The requests that you may see, newest first: your own, those you may decide on, or all for reviewers, auditors
+    and administrators."""
+    person, now = person_of(request), clock.now()
+    rows = queries.inbox_of(person, now) if only.waiting else queries.visible_requests(person)
+    if only.state is not None:
+        rows = [row for row in rows if state_now(row, now) == only.state]
+    return page_of(rows, paging, lambda row: shape(row, now))
+
+
+@router.post("", response=answers(RequestDetail, 201))
+def submit_request(request: HttpRequest, body: RequestIn) -> Status[dict[str, Any]]:
+    """Ask for access under a playbook. Its approvers are told."""
+    person, now = person_of(request), clock.now()
+    incident = find(Incident.objects.all(), body.incident, "incident", "INC-")
+    form = requests.SubmitForm(
+        playbook=body.playbook,
+        incident_id=incident.pk,
+        assets=tuple(body.assets),
+        reason=body.reason,
+        login=body.login,
+        minutes=body.minutes,
+    )
+    made = requests.submit(person, form, now)
+    return Status(201, _detail(person, made.pk, now))
+
+
+@router.get("/{ref}", response=answers(RequestDetail))
+def get_request(request: HttpRequest, ref: str) -> dict[str, Any]:
+    """One request, by id or label."""
+    return _detail(person_of(request), _id(ref), clock.now())
+
+
+@router.post("/{ref}/approve", response=answers(RequestDetail))
+def approve_request(request: HttpRequest, ref: str, body: DecisionIn) -> dict[str, Any]:
+    """Say yes, with a fresh second factor. The last yes that the playbook needs makes the grant."""
+    person, now = person_of(request), clock.now()
+    done = approvals.approve(_id(ref), person, body.otp, body.comment, now)
+    return _detail(person, done.pk, now)
+
+
+@router.post("/{ref}/deny", response=answers(RequestDetail))
+def deny_request(request: HttpRequest, ref: str, body: DecisionIn) -> dict[str, Any]:
+    """Say no, with a comment and a fresh second factor. One no is enough."""
+    person, now = person_of(request), clock.now()
+    done = approvals.deny(_id(ref), person, body.otp, body.comment, now)
+    return _detail(person, done.pk, now)
+
+
+@router.post("/{ref}/withdraw", response=answers(RequestDetail))
+def withdraw_request(request: HttpRequest, ref: str) -> dict[str, Any]:
+    """Take your own request back."""
+    person, now = person_of(request), clock.now()
+    found = queries.request_for(person, _id(ref))
+    demand(person, Verb.WITHDRAW_REQUEST, queries.thing_of_request(found))
+    done = requests.withdraw(found.pk, person, now)
+    return _detail(person, done.pk, now)
+
+
+def state_now(row: AccessRequest, now: datetime) -> str:
+    """Lapsing is a fact of the clock."""
+    return str(state_at(RequestState(row.state), row.lapses_at, now))
+
+
+def shape(row: AccessRequest, now: datetime) -> dict[str, Any]:
+    """A request as the API says it."""
+    rule = queries.rule_of(row.playbook)
+    return {
+        "id": row.pk,
+        "label": row.label,
+        "state": state_now(row, now),
+        "requester": row.requester.username,
+        "playbook": row.playbook.slug,
+        "playbook_version": row.playbook.version,
+        "digest": row.playbook.digest,
+        "incident": {"id": row.incident.pk, "label": row.incident.label, "title": row.incident.title},
+        "assets": sorted(asset.name for asset in row.assets.all()),
+        "login": row.login or None,
+        "minutes": row.minutes,
+        "reason": row.reason,
+        "submitted_at": row.submitted_at,
+        "escalates_at": row.escalates_at,
+        "lapses_at": row.lapses_at,
+        "decided_at": row.decided_at,
+        "approver_groups": sorted(rule.groups),
+        "approvals_needed": rule.count,
+        "approvals": [
+            {
+                "person": approval.person.username,
+                "verdict": approval.verdict,
+                "comment": approval.comment,
+                "decided_at": approval.decided_at,
+            }
+            for approval in row.approvals.all()
+        ],
+        "grant": row.grant.pk if hasattr(row, "grant") else None,
+    }
+
+
+def _detail(person: Person, request_id: UUID, now: datetime) -> dict[str, Any]:
+    row = queries.request_for(person, request_id)
+    decides = (
+        row.requester_id != person.pk and queries.groups_of(person) & queries.rule_of(row.playbook).groups
+    )
+    return shape(row, now) | {"unusual": queries.unusual_facts(row) if decides else []}
+
+
+def _id(ref: str) -> UUID:
+    found: UUID = find(AccessRequest.objects.only("pk"), ref, "request", "REQ-").pk
+    return found

@@ -98,7 +98,10 @@ def verify(person: Person, code: str, now: datetime) -> FactorProof:
 
     Raises Refused: `second_factor_required`, `second_factor_wrong`, `second_factor_used`, `throttled`. A failure is
     counted in a transaction of its own, so call this before, not inside, the transaction of the change it guards.
+    No code at all is `second_factor_required` and counts as no failure.
     """
+    if not code.strip():
+        raise refuse(RefusalCode.SECOND_FACTOR_REQUIRED)
     with transaction.atomic():
         outcome = _verify_locked(person, code, now)
     if isinstance(outcome, Refused):

@@ -241,6 +241,11 @@ _REQUESTS = AccessRequest.objects.select_related(
 ).prefetch_related("assets", Prefetch("approvals", Approval.objects.select_related("person")))
 
 
+def all_requests() -> QuerySet[AccessRequest]:
+    """Every request with what a page shows of it; the caller asks `permissions`."""
+    return _REQUESTS.all()
+
+
 def requests_of(person: Person) -> QuerySet[AccessRequest]:
     return _REQUESTS.filter(requester=person)
 

@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "breakglass.web.doorkeeper.Doorkeeper",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -71,7 +72,9 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
+                "breakglass.web.chrome.chrome",
             ],
+            "builtins": ["django.templatetags.static", "breakglass.web.tags"],
         },
     },
 ]

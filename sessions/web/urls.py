@@ -1,7 +1,19 @@
-"""The addresses of the data plane's pages."""
+"""The addresses of the data plane's pages; joined to the site by name in settings."""
 
 from __future__ import annotations
 
-from django.urls.resolvers import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from sessions.web import review, session, session_list
+
+urlpatterns = [
+    path("sessions/", session_list.sessions, name="sessions"),
+    path("sessions/<uuid:session_id>/", session.session_page, name="session"),
+    path("sessions/<uuid:session_id>/live/", session.session_live, name="session_live"),
+    path("sessions/<uuid:session_id>/events/", session.session_events, name="session_events"),
+    path("sessions/<uuid:session_id>/recording.cast", session.recording_cast, name="recording_cast"),
+    path("sessions/<uuid:session_id>/download/", session.recording_download, name="recording_download"),
+    path("sessions/<uuid:session_id>/kill/", session.session_kill, name="session_kill"),
+    path("reviews/", review.reviews, name="reviews"),
+    path("reviews/<int:review_id>/", review.review, name="review"),
+]

@@ -1,0 +1,19 @@
+"""The field for a second factor, the same wherever a code is asked for."""
+
+from __future__ import annotations
+
+from django import forms
+
+
+def code_field(label: str = "Code of your authenticator app", hint: str = "", *, recovery: bool = False) -> forms.CharField:
+    """Six digits as phones like them: numeric keys, filled in by the password manager, spaces forgiven."""
+    attributes = {"autocomplete": "one-time-code", "class": "code", "autocapitalize": "none", "spellcheck": "false"}
+    if not recovery:
+        attributes["inputmode"] = "numeric"
+    return forms.CharField(
+        label=label,
+        help_text=hint,
+        max_length=40,
+        widget=forms.TextInput(attrs=attributes),
+        error_messages={"required": "Type the code."},
+    )

@@ -1,0 +1,162 @@
+"""The approver's inbox, live, and the page where a decision is made. Opening either changes nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_safe
+
+from breakglass import clock, queries
+from breakglass.domain import requests as request_rules
+from breakglass.domain.approvals import Verdict, objection
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal, refuse
+from breakglass.domain.requests import RequestState
+from breakglass.models import AccessRequest, Person
+from breakglass.services import approvals
+from breakglass.web import live, reads
+from breakglass.web.cards import card_of
+from breakglass.web.code_form import code_field
+from breakglass.web.request import slots_of
+from breakglass.web.who import groups_of, person_of
+
+TEMPLATE = "breakglass/parts/inbox_live.html"
+LATELY = 10
+
+
+class DecisionForm(forms.Form):
+    comment = forms.CharField(
+        label="Comment",
+        required=False,
+        max_length=1000,
+        help_text="The requester reads it. Needed to deny.",
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    code = code_field(hint="Typed here and now; it counts for this request only.")
+
+
+@require_safe
+def inbox(request: HttpRequest) -> HttpResponse:
+    person = _approver(request)
+    html, _ = live.block(request, TEMPLATE, _context(person, clock.now()))
+    return render(request, "breakglass/inbox.html", {"live": html})
+
+
+@require_safe
+def inbox_live(request: HttpRequest) -> HttpResponse:
+    return live.answer(request, TEMPLATE, _context(_approver(request), clock.now()))
+
+
+@require_safe
+def inbox_events(request: HttpRequest) -> StreamingHttpResponse:
+    _approver(request)
+    return live.stream(["inbox"])
+
+
+@sensitive_post_parameters("code")
+@require_http_methods(["GET", "POST"])
+def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """GET shows, POST decides: a mail scanner that opens the link changes nothing."""
+    person, now = person_of(request), clock.now()
+    ask = queries.request_for(person, request_id)
+    closed = _objection(ask, person, now)
+    form = DecisionForm(request.POST if request.method == "POST" else None)
+    refused: Refusal | None = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            return _decide(request, ask, person, form, now)
+        except Refused as no:
+            refused = _beside_its_field(form, no.refusal)
+    status = refused.status if refused else 422 if form.errors else 200
+    return render(request, "breakglass/decide.html", _page(ask, form, refused, closed), status=status)
+
+
+def _decide(request: HttpRequest, ask: AccessRequest, person: Person, form: DecisionForm, now: datetime) -> HttpResponse:
+    verdict = request.POST.get("verdict")
+    if verdict not in {"approve", "deny"}:
+        raise refuse(RefusalCode.BAD_INPUT, problem="Press Approve or Deny.")
+    act = approvals.approve if verdict == "approve" else approvals.deny
+    decided = act(ask.id, person, form.cleaned_data["code"], form.cleaned_data["comment"], now)
+    if decided.state == RequestState.PENDING:
+        messages.success(request, "Your yes is counted. It waits for another approver.")
+    else:
+        messages.success(request, f"{decided.label} is {decided.state}. {ask.requester.get_full_name()} was told.")
+    return redirect("request", ask.id)
+
+
+def _page(ask: AccessRequest, form: DecisionForm, refused: Refusal | None, closed: Refusal | None) -> dict[str, Any]:
+    card = card_of(ask.playbook)
+    return {
+        "ask": ask,
+        "card": card,
+        "asset_names": sorted(asset.name for asset in ask.assets.all()),
+        "form": form,
+        "refusal": refused,
+        "closed": closed,
+        "open": closed is None,
+        "unusual": queries.unusual_facts(ask),
+        "slots": slots_of(ask, card),
+        "until": ask.lapses_at if ask.escalated_at else ask.escalates_at,
+        "until_says": _until_says(ask),
+    }
+
+
+def _objection(ask: AccessRequest, person: Person, now: datetime) -> Refusal | None:
+    state = request_rules.state_at(RequestState(ask.state), ask.lapses_at, now)
+    if state is RequestState.LAPSED:
+        return refusal(RefusalCode.REQUEST_LAPSED)
+    if state is not RequestState.PENDING:
+        return refusal(RefusalCode.REQUEST_NOT_PENDING, state=str(state))
+    return objection(
+        queries.rule_of(ask.playbook),
+        requester_id=ask.requester_id,
+        person_id=person.id,
+        person_groups=groups_of(person),
+        decisions=queries.decisions_on(ask),
+    )
+
+
+def _beside_its_field(form: DecisionForm, no: Refusal) -> Refusal | None:
+    """What is about the code or the comment stands beside it; all else on top."""
+    about = "code" if "otp" in no.needs or no.code is RefusalCode.THROTTLED else "comment" if "comment" in no.needs else ""
+    if not about:
+        return no
+    form.add_error(about, f"{no.message} {no.help}".strip())
+    return None
+
+
+def _approver(request: HttpRequest) -> Person:
+    person = person_of(request)
+    if not reads.approves_anything(groups_of(person)):
+        raise refuse(RefusalCode.NOT_ALLOWED, verb="see the approvers' inbox", who="one of the approvers")
+    return person
+
+
+def _context(person: Person, now: datetime) -> dict[str, Any]:
+    waiting = []
+    for ask in queries.inbox_of(person, now):
+        card = card_of(ask.playbook)
+        given = sum(row.verdict == Verdict.APPROVED for row in ask.approvals.all())
+        waiting.append(
+            {
+                "ask": ask,
+                "card": card,
+                "assets": sorted(asset.name for asset in ask.assets.all()),
+                "unusual": queries.unusual_facts(ask),
+                "progress": f"{given} of {card.count}" if card.count > 1 else "waiting",
+                "until": ask.lapses_at if ask.escalated_at else ask.escalates_at,
+                "until_says": _until_says(ask),
+            }
+        )
+    decided = [{"ask": ask, "state": reads.standing(ask, now)} for ask in reads.decided_by(person)[:LATELY]]
+    return {"waiting": waiting, "decided": decided}
+
+
+def _until_says(ask: AccessRequest) -> str:
+    return "until it lapses" if ask.escalated_at else "until more people are woken"

@@ -1,0 +1,133 @@
+"""My own keys, tokens and factors. What opens doors is added only with a fresh second factor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST, require_safe
+
+from breakglass import clock
+from breakglass.domain.refusals import Refused, RefusalCode
+from breakglass.models import Person
+from breakglass.services import keys, second_factor, tokens
+from breakglass.web.code_form import code_field
+from breakglass.web.who import groups_of, person_of
+
+ABOUT_THE_CODE = {
+    RefusalCode.SECOND_FACTOR_WRONG,
+    RefusalCode.SECOND_FACTOR_USED,
+    RefusalCode.SECOND_FACTOR_REQUIRED,
+    RefusalCode.THROTTLED,
+}
+
+
+class KeyForm(forms.Form):
+    prefix = "key"
+    line = forms.CharField(
+        label="Public key",
+        max_length=20_000,
+        help_text="The one line of your .pub file. Ed25519, ECDSA, or RSA of 3072 bits or more.",
+        widget=forms.Textarea(
+            attrs={"rows": 3, "class": "line-of-key", "spellcheck": "false", "autocomplete": "off", "autocapitalize": "none"}
+        ),
+        error_messages={"required": "Paste the public key."},
+    )
+    label = forms.CharField(
+        label="Name", required=False, max_length=80, help_text="Where the key lives: laptop, control room."
+    )
+    code = code_field()
+
+
+class TokenForm(forms.Form):
+    prefix = "token"
+    label = forms.CharField(
+        label="What uses it?", max_length=80, error_messages={"required": "Name what will use the token."}
+    )
+    code = code_field()
+
+
+@require_safe
+def profile(request: HttpRequest) -> HttpResponse:
+    return _page(request, KeyForm(), TokenForm())
+
+
+@sensitive_post_parameters("key-code")
+@require_POST
+def key_add(request: HttpRequest) -> HttpResponse:
+    form = KeyForm(request.POST)
+    person, now = person_of(request), clock.now()
+
+    def register() -> object:
+        data = form.cleaned_data
+        return keys.register(person, data["line"], data["label"], data["code"], now)
+
+    if _done(form, register, "line"):
+        messages.success(request, "The key is registered: the gateway takes it from now on.")
+        return redirect("profile")
+    return _page(request, form, TokenForm(), status=422)
+
+
+@require_POST
+def key_remove(request: HttpRequest, key_id: int) -> HttpResponse:
+    keys.remove(person_of(request), key_id, clock.now())
+    messages.success(request, "The key is removed: it opens nothing any more.")
+    return redirect("profile")
+
+
+@sensitive_post_parameters("token-code")
+@require_POST
+def token_add(request: HttpRequest) -> HttpResponse:
+    form = TokenForm(request.POST)
+    person, now = person_of(request), clock.now()
+    issued: list[str] = []
+
+    def issue() -> None:
+        _, secret = tokens.issue(person, form.cleaned_data["label"], form.cleaned_data["code"], now)
+        issued.append(secret)
+
+    if _done(form, issue, "label"):
+        return _page(request, KeyForm(), TokenForm(), secret=issued[0])
+    return _page(request, KeyForm(), form, status=422)
+
+
+@require_POST
+def token_revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
+    tokens.revoke(person_of(request), token_id, clock.now())
+    messages.success(request, "The token is revoked.")
+    return redirect("profile")
+
+
+def _done(form: forms.Form, act: Callable[[], object], field: str) -> bool:
+    """Whether it went well; a refusal is put beside the field that it is about."""
+    if not form.is_valid():
+        return False
+    try:
+        act()
+    except Refused as no:
+        about = "code" if no.refusal.code in ABOUT_THE_CODE else field
+        form.add_error(about, f"{no.refusal.message} {no.refusal.help}".strip())
+        return False
+    return True
+
+
+def _page(request: HttpRequest, key_form: KeyForm, token_form: TokenForm, *, status: int = 200, secret: str = "") -> HttpResponse:
+    person = person_of(request)
+    context = {"key_form": key_form, "token_form": token_form, "secret": secret, **_facts(person)}
+    return render(request, "breakglass/profile.html", context, status=status)
+
+
+def _facts(person: Person) -> dict[str, Any]:
+    return {
+        "me": person,
+        "groups": sorted(groups_of(person)),
+        "keys": person.ssh_keys.filter(removed_at=None),
+        "tokens": person.api_tokens.filter(revoked_at=None),
+        "codes_left": second_factor.recovery_codes_left(person),
+    }

@@ -1,0 +1,67 @@
+"""Reads that only pages need; what rules need is in `breakglass.queries`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.urls import reverse
+
+from breakglass import queries
+from breakglass.domain import grants, requests
+from breakglass.domain.grants import GrantState
+from breakglass.domain.requests import RequestState
+from breakglass.models import AccessRequest, Approval, Grant, Incident, Person
+
+
+def standing(ask: AccessRequest, now: datetime) -> str:
+    """The state of the request, or of its grant where there is one, at `now`."""
+    grant = getattr(ask, "grant", None)
+    if grant is not None:
+        return str(grants.state_at(grant.term, now))
+    return str(requests.state_at(RequestState(ask.state), ask.lapses_at, now))
+
+
+def approves_anything(groups: frozenset[str]) -> bool:
+    """Whether these groups decide on any playbook in use."""
+    return any(groups & queries.rule_of(version).groups for version in queries.current_playbooks())
+
+
+def open_requests_of(person: Person) -> QuerySet[AccessRequest]:
+    """The person's own that may still be pending or live; the clock has the last word."""
+    open_grant = Q(grant__state__in=(GrantState.ARMED, GrantState.ACTIVE))
+    return queries.requests_of(person).filter(Q(state=RequestState.PENDING) | open_grant)
+
+
+def decided_by(person: Person) -> QuerySet[AccessRequest]:
+    """What this person has answered, newest first."""
+    return queries.all_requests().filter(Exists(Approval.objects.filter(request=OuterRef("pk"), person=person)))
+
+
+def requests_of_incident(incident: Incident) -> QuerySet[AccessRequest]:
+    return queries.all_requests().filter(incident=incident)
+
+
+def sessions_under(grant: Grant) -> list[dict[str, Any]]:
+    """The ssh sessions of a grant, newest first. They belong to the data plane, which joins here by name."""
+    rows = grant.ssh_sessions.select_related("asset", "recording")  # type: ignore[attr-defined]
+    return [
+        {
+            "url": reverse("session", args=[row.id]),
+            "label": row.label,
+            "state": row.state,
+            "asset": row.asset.name,
+            "login": row.login,
+            "opened_at": row.opened_at,
+            "end_reason": row.end_reason,
+            "recording": getattr(getattr(row, "recording", None), "state", ""),
+        }
+        for row in rows
+    ]
+
+
+def reviews_waiting_for(person: Person) -> int:
+    """Reviews that are due and that this person may sign: of neither their own nor an approved grant."""
+    due = Grant.objects.filter(review__signed_at=None, review__isnull=False).exclude(person=person)
+    return due.exclude(Exists(Approval.objects.filter(request=OuterRef("request"), person=person))).count()

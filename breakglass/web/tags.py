@@ -1,0 +1,172 @@
+"""What templates may say: icons, times that count down or up, states with a word and a shape."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+# state -> (colour class, icon, word)
+STATES: dict[str, tuple[str, str, str]] = {
+    "pending": ("wait", "wait", "waiting"),
+    "approved": ("live", "done", "approved"),
+    "denied": ("stop", "stop", "denied"),
+    "withdrawn": ("", "ended", "withdrawn"),
+    "lapsed": ("stop", "ended", "lapsed unanswered"),
+    "armed": ("act", "wait", "ready, clock not started"),
+    "active": ("live", "live", "live"),
+    "released": ("", "done", "released"),
+    "revoked": ("stop", "stop", "revoked"),
+    "expired": ("", "ended", "expired"),
+    "opening": ("act", "wait", "opening"),
+    "live": ("live", "live", "live"),
+    "ending": ("wait", "wait", "ending"),
+    "ended": ("", "ended", "ended"),
+    "open": ("live", "live", "open"),
+    "closed": ("", "ended", "closed"),
+    "sealed": ("live", "done", "sealed"),
+    "recovered": ("wait", "done", "recovered after a crash"),
+    "due": ("wait", "wait", "review due"),
+    "overdue": ("stop", "stop", "review overdue"),
+    "signed": ("live", "done", "reviewed"),
+    "retired": ("", "ended", "retired"),
+    "template": ("", "ended", "template"),
+    "current": ("live", "done", "in use"),
+    "allowed": ("live", "done", "allowed"),
+    "refused": ("stop", "stop", "refused"),
+}
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A picture beside a word; screen readers pass it by."""
+    return format_html(
+        '<svg aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
+        static("breakglass/img/icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def pill(state: object, word: str = "") -> SafeString:
+    """A state as word, shape and colour."""
+    kind, shape, known = STATES.get(str(state), ("", "ended", str(state)))
+    return format_html('<span class="pill {}">{}{}</span>', kind, icon(shape), word or known)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%d %b %Y %H:%M:%S} UTC"
+
+
+def _now(context: dict[str, Any]) -> datetime:
+    now = context["now"]
+    assert isinstance(now, datetime)
+    return now
+
+
+def span(delta: timedelta) -> str:
+    """A length of time in the one unit that matters."""
+    seconds = int(abs(delta.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600} h"
+    return f"{seconds // 86400} days"
+
+
+def digits(delta: timedelta) -> str:
+    """The face of a countdown: 42:10, or 1:02:10."""
+    seconds = max(0, -int(-delta.total_seconds() // 1))
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+@register.simple_tag(takes_context=True)
+def until(context: dict[str, Any], moment: datetime | None, over: str = "0:00") -> SafeString | str:
+    """A countdown to `moment`, kept by the server's clock."""
+    if moment is None:
+        return ""
+    left = moment - _now(context)
+    face = digits(left) if left > timedelta(0) else over
+    return format_html(
+        '<time datetime="{}" title="{}" data-until="{}" data-over="{}">{}</time>',
+        moment.isoformat(timespec="seconds"),
+        _utc(moment),
+        _milliseconds(moment),
+        over,
+        face,
+    )
+
+
+@register.simple_tag(takes_context=True)
+def ago(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
+    """How long ago, or in how long; the exact time in UTC on hover and for machines."""
+    if moment is None:
+        return ""
+    passed = _now(context) - moment
+    if timedelta(0) <= passed < timedelta(seconds=10):
+        text = "just now"
+    else:
+        text = f"{span(passed)} ago" if passed > timedelta(0) else f"in {span(passed)}"
+    return format_html(
+        '<time class="nowrap" datetime="{}" title="{}" data-ago="{}">{}</time>',
+        moment.isoformat(timespec="seconds"),
+        _utc(moment),
+        _milliseconds(moment),
+        text,
+    )
+
+
+@register.simple_tag(takes_context=True)
+def at(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
+    """A moment as written: the hour today, the day too otherwise. Always UTC, and says so."""
+    if moment is None:
+        return ""
+    same_day = moment.date() == _now(context).date()
+    return format_html(
+        '<time class="nowrap" datetime="{}" title="{}">{} UTC</time>',
+        moment.isoformat(timespec="seconds"),
+        _utc(moment),
+        f"{moment:%H:%M}" if same_day else f"{moment:%d %b %H:%M}",
+    )
+
+
+@register.filter
+def minutes(value: int | timedelta | None) -> str:
+    """60 -> 1 h, 90 -> 1 h 30 min, 45 -> 45 min."""
+    if value is None:
+        return ""
+    whole = int(value.total_seconds() // 60) if isinstance(value, timedelta) else int(value)
+    hours, rest = divmod(whole, 60)
+    parts = ([f"{hours} h"] if hours else []) + ([f"{rest} min"] if rest or not hours else [])
+    return " ".join(parts)
+
+
+@register.filter
+def size(value: int | None) -> str:
+    """Bytes as people say them."""
+    number = float(value or 0)
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+@register.filter
+def words(value: object) -> str:
+    """client_closed -> client closed."""
+    return str(value).replace("_", " ")

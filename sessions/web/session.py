@@ -1,0 +1,130 @@
+"""One session: what is known of it, its replay, and the way to end it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
+
+from breakglass import clock
+from breakglass.domain.permissions import Verb
+from breakglass.domain.refusals import Refusal, Refused
+from breakglass.models import Person
+from breakglass.web import live
+from breakglass.web.who import can, demand, person_of
+from sessions import queries, services
+from sessions.models import Recording, SSHSession
+from sessions.states import OPEN_STATES, RecordingState, SessionState
+
+TEMPLATE = "gateway/parts/session_live.html"
+COMMANDS = frozenset({"exec"})
+
+
+class KillForm(forms.Form):
+    reason = forms.CharField(
+        label="Why?",
+        max_length=300,
+        help_text="On record. The person is told only that their access was withdrawn.",
+        widget=forms.Textarea(attrs={"rows": 2}),
+        error_messages={"required": "Say why."},
+    )
+
+
+@require_safe
+def session_page(request: HttpRequest, session_id: UUID) -> HttpResponse:
+    person, now = person_of(request), clock.now()
+    session = queries.session_for(person, session_id)
+    context = _context(session, person, now)
+    html, _ = live.block(request, TEMPLATE, context)
+    return render(request, "gateway/session.html", {**context, "live": html})
+
+
+@require_safe
+def session_live(request: HttpRequest, session_id: UUID) -> HttpResponse:
+    person = person_of(request)
+    return live.answer(request, TEMPLATE, _context(queries.session_for(person, session_id), person, clock.now()))
+
+
+@require_safe
+def session_events(request: HttpRequest, session_id: UUID) -> StreamingHttpResponse:
+    session = queries.session_for(person_of(request), session_id)
+    return live.stream([f"session:{session.id}"])
+
+
+@require_GET
+def recording_cast(request: HttpRequest, session_id: UUID) -> StreamingHttpResponse:
+    """What the player loads: checked against its seal first, and the viewing is audited."""
+    pieces = services.open_replay(session_id, person_of(request), clock.now())
+    return _cast(pieces)
+
+
+@require_GET
+def recording_download(request: HttpRequest, session_id: UUID) -> StreamingHttpResponse:
+    """The same bytes as a file for `asciinema play`."""
+    person = person_of(request)
+    pieces = services.open_replay(session_id, person, clock.now(), download=True)
+    session = queries.session_for(person, session_id)
+    response = _cast(pieces)
+    response["Content-Disposition"] = f'attachment; filename="{session.label}-{session.asset.name}.cast"'
+    return response
+
+
+@require_http_methods(["GET", "POST"])
+def session_kill(request: HttpRequest, session_id: UUID) -> HttpResponse:
+    person = person_of(request)
+    session = queries.session_for(person, session_id)
+    demand(person, Verb.KILL_SESSION, queries.thing_of_session(session))
+    form = KillForm(request.POST if request.method == "POST" else None)
+    refused: Refusal | None = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.kill(session.id, person, form.cleaned_data["reason"], clock.now())
+        except Refused as no:
+            refused = no.refusal
+        else:
+            messages.success(request, f"{session.label} is being ended; its grant lives on until it is revoked.")
+            return redirect("session", session.id)
+    context = {"session": session, "form": form, "refusal": refused, "open": session.state in OPEN_STATES}
+    status = refused.status if refused else 422 if form.errors else 200
+    return render(request, "gateway/kill.html", context, status=status)
+
+
+def _cast(pieces: Iterator[bytes]) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(pieces, content_type="application/x-asciicast")
+    response["Cache-Control"] = "no-store, private"
+    return response
+
+
+def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, Any]:
+    thing = queries.thing_of_session(session)
+    recording: Recording | None = getattr(session, "recording", None)
+    channels = list(session.channels.all())
+    is_open = session.state in OPEN_STATES
+    ready = recording is not None and recording.state != RecordingState.OPEN
+    return {
+        "session": session,
+        "state": _state(session),
+        "recording": recording,
+        "ready": ready,
+        "may_replay": can(person, Verb.REPLAY_SESSION, thing),
+        "may_kill": is_open and session.kill_requested_at is None and can(person, Verb.KILL_SESSION, thing),
+        "approvals": list(session.grant.request.approvals.all()),
+        "commands": [channel for channel in channels if channel.kind in COMMANDS],
+        "others": [channel for channel in channels if channel.kind not in COMMANDS],
+        "kinds": ", ".join(queries.channel_kinds(session)) or "none yet",
+        "ends_at": session.grant.ends_at if is_open else None,
+        "review": getattr(session.grant, "review", None),
+    }
+
+
+def _state(session: SSHSession) -> str:
+    if session.kill_requested_at and session.state in OPEN_STATES:
+        return str(SessionState.ENDING)
+    return session.state

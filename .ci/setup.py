@@ -18,7 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-LOCKS = {"run": [ROOT / "requirements.txt"], "test": [ROOT / "requirements.txt", ROOT / "tests/requirements.txt"]}
+LOCKS = {
+    "run": [ROOT / "requirements.txt"],
+    "test": [ROOT / "requirements.txt", ROOT / "tests/requirements.txt"],
+}
 PLAYER = ROOT / "node_modules/asciinema-player/dist/bundle"
 VENDOR = ROOT / "breakglass/web/static/vendor"
 COPIED = [PLAYER / "asciinema-player.min.js", PLAYER / "asciinema-player.css"]
@@ -40,7 +43,7 @@ def main() -> int:
             work = make_environment(wanted)
             work |= front_end.result() if front_end else build_front_end(None)
     except SetupFailed as problem:
-        print(f"\nSet-up stopped: {problem}", file=sys.stderr)
+        print(f"\nSet-up stopped: {problem}", file=sys.stderr)  # noqa: T201
         return 1
     if work:
         say(f"set up in {time.monotonic() - started:.0f} s")
@@ -113,7 +116,10 @@ def build_front_end(npm: str | None) -> bool:
         return False
     if npm is None:
         say("no Node.js here: it comes as a Python package")
-        install(next((u for u in (shutil.which("uv"), str(VENV / "bin/uv")) if u and works(u)), None), ROOT / ".ci/node.txt")
+        install(
+            next((u for u in (shutil.which("uv"), str(VENV / "bin/uv")) if u and works(u)), None),
+            ROOT / ".ci/node.txt",
+        )
         npm = str(VENV / "bin/npm")
     say("installing front-end packages")
     environment = os.environ | {"PATH": f"{Path(npm).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
@@ -135,12 +141,22 @@ def attempt(command: list[str], env: dict[str, str] | None = None) -> bool:
     with LOG.open("a") as log:
         log.write(f"\n$ {' '.join(command)}\n")
         log.flush()
-        return subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, cwd=ROOT).returncode == 0
+        return (
+            subprocess.run(  # noqa: PLW1510
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, cwd=ROOT
+            ).returncode
+            == 0
+        )
 
 
 def works(program: str | Path) -> bool:
     try:
-        return subprocess.run([str(program), "--version"], capture_output=True, timeout=20).returncode == 0
+        return (
+            subprocess.run(  # noqa: PLW1510
+                [str(program), "--version"], check=False, capture_output=True, timeout=20
+            ).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -157,7 +173,7 @@ def read(file: Path) -> str:
 
 
 def say(words: str) -> None:
-    print(f"  setup: {words}", flush=True)
+    print(f"  setup: {words}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

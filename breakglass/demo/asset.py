@@ -49,7 +49,9 @@ class AssetDoor(paramiko.ServerInterface):
         if self.asset.machine.way is Way.CERTIFICATE:
             return self._admit(username, certificate_fits(key, username, self.asset.ca_file))
         line = f"{key.get_name()} {key.get_base64()}"
-        fits = self.asset.machine.way is Way.KEY and line in self.asset.authorized_keys.read_text().splitlines()
+        fits = (
+            self.asset.machine.way is Way.KEY and line in self.asset.authorized_keys.read_text().splitlines()
+        )
         return self._admit(username, fits)
 
     def _admit(self, username: str, fits: bool) -> int:
@@ -62,7 +64,9 @@ class AssetDoor(paramiko.ServerInterface):
         ok, refused = paramiko.common.OPEN_SUCCEEDED, paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         return int(ok if kind == "session" else refused)
 
-    def check_channel_direct_tcpip_request(self, chanid: int, origin: object, destination: tuple[str, int]) -> int:
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: object, destination: tuple[str, int]
+    ) -> int:
         # The one page that the historian's playbook names; it needs no port of this machine.
         if destination == ("127.0.0.1", 8080):
             self.pages.add(chanid)

@@ -54,13 +54,17 @@ class AssetFiles:
 
     def set_password(self, password: str) -> None:
         salt = secrets.token_bytes(16)
-        write_private(self.password_file, json.dumps({"salt": salt.hex(), "hash": _scrypt(password, salt).hex()}))
+        write_private(
+            self.password_file, json.dumps({"salt": salt.hex(), "hash": _scrypt(password, salt).hex()})
+        )
 
     def takes_password(self, password: str) -> bool:
         if not self.password_file.exists():
             return False
         kept = json.loads(self.password_file.read_text())
-        return hmac.compare_digest(_scrypt(password, bytes.fromhex(kept["salt"])), bytes.fromhex(kept["hash"]))
+        return hmac.compare_digest(
+            _scrypt(password, bytes.fromhex(kept["salt"])), bytes.fromhex(kept["hash"])
+        )
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,9 @@ class HomeFiles(paramiko.SFTPServerInterface):
 
     def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> paramiko.SFTPHandle | int:
         try:
-            file = open(self._real(path), _mode(flags), buffering=0, opener=lambda name, _: _opened(name, flags, attr))
+            file = open(  # noqa: SIM115 - the handle closes it
+                self._real(path), _mode(flags), buffering=0, opener=lambda name, _: _opened(name, flags, attr)
+            )
         except OSError as problem:
             return _code(problem)
         handle = _OpenFile(flags)

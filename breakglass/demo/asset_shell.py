@@ -23,7 +23,9 @@ from paramiko.common import cMSG_CHANNEL_REQUEST
 
 CHUNK = 32 * 1024
 # The slave becomes the controlling terminal of the new session, then the shell takes over: job control works.
-TAKE_TERMINAL = "import fcntl,os,sys,termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+TAKE_TERMINAL = (
+    "import fcntl,os,sys,termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 @dataclass
@@ -52,7 +54,13 @@ class Run:
 
     def environment(self) -> dict[str, str]:
         path = f"{self.home / 'bin'}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-        own = {"HOME": str(self.home), "PATH": path, "HOST": self.host, "LOGIN": self.login, "USER": self.login}
+        own = {
+            "HOME": str(self.home),
+            "PATH": path,
+            "HOST": self.host,
+            "LOGIN": self.login,
+            "USER": self.login,
+        }
         # By the mark the demo finds what somebody left running in the background.
         passed = {name: os.environ[name] for name in ("LANG", "LC_ALL", "DEMO_RUN") if name in os.environ}
         return passed | own | {"LOGNAME": self.login, "ENV": str(self.home / ".rc"), "SHELL": "/bin/sh"}

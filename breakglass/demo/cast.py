@@ -66,7 +66,9 @@ class Machine:
 
 
 MACHINES = (
-    Machine("hist-01", "Process historian, line 1", "historian", ("operator", "histadmin"), Way.CERTIFICATE, 22101),
+    Machine(
+        "hist-01", "Process historian, line 1", "historian", ("operator", "histadmin"), Way.CERTIFICATE, 22101
+    ),
     Machine("hmi-02", "HMI server pair, line 2", "hmi", ("operator",), Way.PASSWORD, 22102),
     Machine("eng-ws-03", "Engineering workstation", "engineering", ("engineer",), Way.KEY, 22103),
     Machine("bms-04", "Building management server", "building", ("operator",), Way.CERTIFICATE, 22104),

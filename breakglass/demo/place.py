@@ -67,10 +67,20 @@ class Place:
 
     def make(self) -> None:
         """Makes the folders, for this user only."""
-        for folder in (self.dir, self.logs, self.keys, self.assets, self.mail, self.redis_dir, self.dir / "data"):
+        for folder in (
+            self.dir,
+            self.logs,
+            self.keys,
+            self.assets,
+            self.mail,
+            self.redis_dir,
+            self.dir / "data",
+        ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.redis_dir.stat().st_uid != os.getuid():
-            raise DemoStopped(f"{self.redis_dir} belongs to somebody else; remove it or choose another DEMO_DIR.")
+            raise DemoStopped(
+                f"{self.redis_dir} belongs to somebody else; remove it or choose another DEMO_DIR."
+            )
         self.dir.chmod(0o700)
         self.redis_dir.chmod(0o700)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -124,7 +125,7 @@ class Household:
                 cwd=self._cwd,
                 # Ctrl-C in the terminal is for the supervisor alone; it ends the others in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent(os.getpid()),
+                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - no thread runs beside this
             )
         self._tell("+", process.pid)
         return process
@@ -137,10 +138,8 @@ class Household:
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _die_with_parent(parent: int) -> Callable[[], None] | None:

@@ -106,7 +106,9 @@ class Demo:
         while not opens():
             for child in children:
                 if child.process is not None and child.process.poll() is not None:
-                    raise DemoStopped(f"{child.name} ended at its start:\n{child.last_words()}\nLog: {child.log}")
+                    raise DemoStopped(
+                        f"{child.name} ended at its start:\n{child.last_words()}\nLog: {child.log}"
+                    )
             if clock.monotonic() > deadline:
                 raise DemoStopped(f"{name} doesn't answer. The logs are in {self.place.logs}.")
             self.pause(0.1)
@@ -115,7 +117,10 @@ class Demo:
     def await_free_ports(self) -> None:
         """A demo that was just killed may hold its ports for a moment longer."""
         deadline = clock.monotonic() + PORT_PATIENCE
-        for variable, port in (("DEMO_PORT", self.place.web_port), ("DEMO_GATEWAY_PORT", self.place.gateway_port)):
+        for variable, port in (
+            ("DEMO_PORT", self.place.web_port),
+            ("DEMO_GATEWAY_PORT", self.place.gateway_port),
+        ):
             while not gates.port_is_free(port):
                 if clock.monotonic() > deadline:
                     raise DemoStopped(
@@ -145,12 +150,24 @@ class Demo:
 
 def services(place: Place) -> list[tuple[str, list[str], Path]]:
     """The processes of the product itself."""
-    uvicorn = ["-m", "uvicorn", "breakglass.asgi:application", "--host", "127.0.0.1", "--port", str(place.web_port)]
+    uvicorn = [
+        "-m",
+        "uvicorn",
+        "breakglass.asgi:application",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(place.web_port),
+    ]
     worker = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
     beat = ["beat", "--schedule", str(place.dir / "beat-schedule"), "--pidfile", ""]
     celery = ["-m", "celery", "-A", "breakglass"]
     return [
-        ("web", python(*uvicorn, "--timeout-graceful-shutdown", "2", "--no-access-log"), place.logs / "web.log"),
+        (
+            "web",
+            python(*uvicorn, "--timeout-graceful-shutdown", "2", "--no-access-log"),
+            place.logs / "web.log",
+        ),
         ("worker", python(*celery, *worker, "--loglevel", "INFO"), place.logs / "worker.log"),
         ("beat", python(*celery, *beat, "--loglevel", "WARNING"), place.logs / "beat.log"),
         ("gateway", python(str(ROOT / "manage.py"), "run_gateway"), place.logs / "gateway.log"),

@@ -1,0 +1,1 @@
+"""The tests. Each folder is a layer; `support` is what they share."""

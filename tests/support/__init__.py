@@ -1,0 +1,1 @@
+"""What tests share: people, clocks, throwaway servers, a browser, a network that fails."""

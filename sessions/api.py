@@ -25,6 +25,7 @@ from sessions import queries, services
 from sessions.models import Channel, Review, SSHSession
 from sessions.queries import SessionFilter
 from sessions.states import ReviewState, review_state_at
+from sessions.streaming import stream
 
 router = Router()
 
@@ -164,7 +165,7 @@ def get_recording(request: HttpRequest, ref: str) -> StreamingHttpResponse:
     person = person_of(request)
     seen = _seen(person, ref)
     pieces = services.open_replay(seen.pk, person, clock.now(), download=True)
-    response = StreamingHttpResponse(pieces, content_type=CAST)
+    response = stream(request, pieces, CAST)
     response["Content-Disposition"] = f'attachment; filename="{seen.label}.cast"'
     response["Cache-Control"] = "no-store"
     return response

@@ -1,0 +1,21 @@
+"""Sending what comes piece by piece, without holding it all in memory or holding up the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, StreamingHttpResponse
+
+
+def stream(request: HttpRequest, pieces: Iterator[bytes], content_type: str) -> StreamingHttpResponse:
+    """A response of these pieces; under ASGI each is fetched in a thread of its own while others are served."""
+    content = _in_threads(pieces) if isinstance(request, ASGIRequest) else pieces
+    return StreamingHttpResponse(content, content_type=content_type)
+
+
+async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    fetch = sync_to_async(next, thread_sensitive=False)
+    while (piece := await fetch(pieces, None)) is not None:
+        yield piece

@@ -152,7 +152,7 @@ def attempt(command: list[str], env: dict[str, str] | None = None) -> bool:
 def works(program: str | Path) -> bool:
     try:
         return (
-            subprocess.run(  # noqa: PLW1510
+            subprocess.run(
                 [str(program), "--version"], check=False, capture_output=True, timeout=20
             ).returncode
             == 0

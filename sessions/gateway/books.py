@@ -1,0 +1,125 @@
+"""The clerk: writes what the relay saw into the database, in order, in one thread of its own.
+
+The relay hands over facts and goes on. When the database is away the clerk keeps its place and tries again; what a
+crash loses is recovered from the recording and by `recover_crashed` at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import DatabaseError, transaction
+
+from breakglass import clock
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused
+from breakglass.services import audit
+from sessions import services
+from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.relay import SplicedChannel
+from sessions.models import SSHSession
+from sessions.services import ChannelFacts, Totals
+from sessions.states import EndReason
+
+if TYPE_CHECKING:
+    from sessions.gateway.live import LiveSession
+
+RETRY = 1.0
+Entry = Callable[[], None]
+
+log = logging.getLogger("breakglass.gateway")
+
+
+class Bookkeeper:
+    """One a gateway process. Every method returns at once."""
+
+    def __init__(self) -> None:
+        self._entries: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
+        self._closing = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Write down what is left, for so long at most."""
+        self._entries.put(None)
+        self._thread.join(seconds)
+        self._closing.set()
+
+    def channel_started(self, session_id: UUID, channel: SplicedChannel) -> None:
+        facts = channel_facts(channel)
+        self._entries.put(lambda: services.save_channel(session_id, facts))
+
+    def channel_over(self, session_id: UUID, channel: SplicedChannel) -> None:
+        facts = channel_facts(channel)
+        refused, now = channel.refused, clock.now()
+        if refused is None:
+            self._entries.put(lambda: services.save_channel(session_id, facts))
+        else:
+            self._entries.put(lambda: services.refuse_channel(session_id, facts, refused, now))
+
+    def refused(self, session_id: UUID, why: Refusal, data: dict[str, Any]) -> None:
+        now = clock.now()
+        self._entries.put(lambda: _audit_refusal(session_id, why, data, now))
+
+    def ended(self, session: LiveSession) -> None:
+        totals = Totals(session.bytes_in, session.bytes_out)
+        session_id, reason, now = session.facts.session_id, session.reason or EndReason.CRASHED, clock.now()
+        self._entries.put(lambda: _end(session_id, reason, totals, now))
+
+    def _run(self) -> None:
+        while (entry := self._entries.get()) is not None:
+            while not self._write(entry) and not self._closing.wait(RETRY):
+                pass
+
+    @staticmethod
+    def _write(entry: Entry) -> bool:
+        """True when it is written, or never can be; False when the database was away and it must be tried again."""
+        try:
+            with borrowed_db():
+                entry()
+        except Refused as refused:
+            if refused.refusal.code is RefusalCode.DATABASE_UNAVAILABLE:
+                log.warning("the books wait: %s", refused.__cause__)
+                return False
+            log.error("an entry was refused: %s", refused)
+        except DatabaseError:
+            log.critical("an entry can't be written, now or ever", exc_info=True)
+        return True
+
+
+def channel_facts(channel: SplicedChannel) -> ChannelFacts:
+    return ChannelFacts(
+        number=channel.number,
+        kind=str(channel.kind) if channel.kind else "session",
+        opened_at=channel.opened_at,
+        command=channel.command,
+        destination=channel.destination,
+        refusal=str(channel.refused.code) if channel.refused else "",
+        closed_at=channel.closed_at,
+        exit_status=channel.exit_status,
+        exit_signal=channel.exit_signal,
+        bytes_in=channel.traffic_in.count,
+        bytes_out=channel.traffic_out.count,
+        bytes_err=channel.traffic_err.count,
+        sha256_in="" if channel.pty else channel.traffic_in.sha256,
+        sha256_out=channel.traffic_out.sha256,
+        sha256_err=channel.traffic_err.sha256,
+    )
+
+
+def _audit_refusal(session_id: UUID, why: Refusal, data: dict[str, Any], now: Any) -> None:
+    with transaction.atomic():
+        session = SSHSession.objects.select_related("person").get(pk=session_id)
+        facts = {"session": session.label, "refusal": str(why.code), "message": why.message, **data}
+        audit.append(AuditTag.CHANNEL_REFUSED, actor=session.person, subject=session, now=now, data=facts)
+
+
+def _end(session_id: UUID, reason: EndReason, totals: Totals, now: Any) -> None:
+    services.end_session(session_id, reason, totals, now)

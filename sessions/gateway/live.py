@@ -1,0 +1,275 @@
+"""A live session in the gateway's memory: two legs, a recorder, its channels, and the one way to end it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from paramiko.ssh_exception import SSHException
+
+from breakglass import clock
+from breakglass.domain.policy import ChannelKind
+from breakglass.domain.refusals import Refusal, RefusalCode, refusal
+from sessions.gateway.carry import ForwardChannel, SessionChannel, destination, forward_body
+from sessions.gateway.relay import SplicedChannel, printable
+from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
+from sessions.recording.recorder import RecordingFailed
+from sessions.states import END_WORDING, EndReason
+
+if TYPE_CHECKING:
+    from sessions.gateway.pep import SessionAuthorization
+    from sessions.gateway.transport import ClientLeg, ServerLeg
+    from sessions.recording.recorder import Recorder
+
+MOST_CHANNELS = 10
+MOST_REFUSALS = 200
+
+
+class SessionOver(SSHException):
+    """The session has ended: nothing is relayed any more."""
+
+
+class Clerk(Protocol):
+    """Writes down what happened, in a thread of its own and in order, so that no relay waits for a database."""
+
+    def channel_started(self, session_id: UUID, channel: SplicedChannel) -> None: ...
+
+    def channel_over(self, session_id: UUID, channel: SplicedChannel) -> None: ...
+
+    def refused(self, session_id: UUID, why: Refusal, data: dict[str, Any]) -> None: ...
+
+    def ended(self, session: LiveSession) -> None: ...
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a session is, settled before its first byte."""
+
+    session_id: UUID
+    label: str
+    person: str
+    asset: str
+    login: str
+    address: str
+    output_limit: int
+
+
+class LiveSession:
+    """One SSH connection of one person to one asset under one grant; any number of channels at a time up to ten."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        authorization: SessionAuthorization,
+        recorder: Recorder,
+        person_leg: ServerLeg,
+        asset_leg: ClientLeg,
+        clerk: Clerk,
+    ) -> None:
+        self.facts = facts
+        self.authorization = authorization
+        self.output_limit = facts.output_limit
+        self.person_leg = person_leg
+        self.asset_leg = asset_leg
+        self.reason: EndReason | None = None
+        self.last_typed = clock.monotonic()
+        self.confirmed = self.last_typed
+        self.warned: set[int] = set()
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.on_end: Callable[[LiveSession], None] | None = None
+        self._deadline = authorization.deadline
+        self._recorder = recorder
+        self._clerk = clerk
+        self._lock = threading.Lock()
+        self._channels: dict[int, SplicedChannel] = {}
+        self._numbers = 0
+        self._refusals = 0
+
+    # Before every byte. ----------------------------------------------------------------------------------
+
+    def go_on(self, *, typed: bool) -> None:
+        """Raises SessionOver at and after the deadline, or once the session was ended. Law 3 is this line."""
+        now = clock.monotonic()
+        if now >= self._deadline:
+            self.end(EndReason.EXPIRED)
+        if self.reason is not None:
+            raise SessionOver(str(self.reason))
+        if typed:
+            self.last_typed = now
+
+    def record(self, number: int, data: bytes, *, stderr: bool = False) -> None:
+        """Have it in the file, or end the session and raise: what isn't recorded isn't relayed."""
+        try:
+            self._recorder.output(number, data, stderr=stderr)
+        except RecordingFailed as failed:
+            self.end(EndReason.CANNOT_RECORD)
+            raise SessionOver(str(failed)) from failed
+
+    def mark(self, label: str) -> None:
+        try:
+            self._recorder.marker(label)
+        except RecordingFailed as failed:
+            self.end(EndReason.CANNOT_RECORD)
+            raise SessionOver(str(failed)) from failed
+
+    def resize(self, cols: int, rows: int, number: int) -> None:
+        try:
+            self._recorder.resize(cols, rows, channel=number)
+        except RecordingFailed as failed:
+            self.end(EndReason.CANNOT_RECORD)
+            raise SessionOver(str(failed)) from failed
+
+    # What the person's leg says. -------------------------------------------------------------------------
+
+    def on_channel_open(self, kind: str, remote_id: int, window: int, max_packet: int, body: Reader) -> None:
+        self.go_on(typed=True)
+        with self._lock:
+            open_now = len(self._channels)
+        if open_now >= MOST_CHANNELS:
+            why = refusal(RefusalCode.TOO_MANY_CHANNELS, limit=MOST_CHANNELS)
+            self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why, kind)
+        elif kind == "session":
+            self._carry(SessionChannel, remote_id, window, max_packet, kind, b"", "")
+        elif kind == "direct-tcpip":
+            target = destination(body.rest())
+            why_not = self.authorization.permits(ChannelKind.FORWARD, target)
+            shown = f"{printable(target[0])}:{target[1]}"
+            if why_not is None:
+                self._carry(ForwardChannel, remote_id, window, max_packet, kind, forward_body(target), shown)
+            else:
+                self._refuse_open(remote_id, OpenFailure.PROHIBITED, why_not, f"{kind} {shown}")
+        else:
+            why = refusal(
+                RefusalCode.NOT_OFFERED, what=f"A {printable(kind)} channel", help="Use a session channel."
+            )
+            self._refuse_open(remote_id, OpenFailure.UNKNOWN_CHANNEL_TYPE, why, kind)
+
+    def _carry(
+        self,
+        make: type[SplicedChannel],
+        remote_id: int,
+        window: int,
+        max_packet: int,
+        kind: str,
+        body: bytes,
+        to: str,
+    ) -> None:
+        with self._lock:
+            self._numbers += 1
+            channel = make(self, self._numbers, clock.now())
+            channel.destination = to
+            self._channels[channel.number] = channel
+        if to:
+            self.mark(f"channel {channel.number}: forward to {to}")
+            self._clerk.channel_started(self.facts.session_id, channel)
+        channel.open(remote_id, window, max_packet, kind, body)
+
+    def _refuse_open(self, remote_id: int, code: OpenFailure, why: Refusal, kind: str) -> None:
+        self.refused(why, {"channel": printable(kind)})
+        self.person_leg.send(
+            message(Msg.OPEN_FAILURE, u32(remote_id), u32(code), string(f"Breakglass: {why}"), string("en"))
+        )
+
+    def on_global_request(self, name: str, want_reply: bool, body: Reader) -> None:
+        if name in {"tcpip-forward", "streamlocal-forward@openssh.com", "tun@openssh.com"}:
+            why = refusal(
+                RefusalCode.NOT_OFFERED, what="Forwarding back to you", help="Forward to a named address."
+            )
+            self.refused(why, {"request": name})
+        if want_reply:
+            self.person_leg.send(message(Msg.REQUEST_FAILURE))
+
+    def on_down(self, error: BaseException | None) -> None:
+        """The person's connection is gone."""
+        if error is None or isinstance(error, EOFError):
+            self.end(EndReason.CLIENT_CLOSED)
+        elif isinstance(error, OSError):
+            self.end(EndReason.CLIENT_LOST)
+        else:
+            self.end(EndReason.PROTOCOL_ERROR)
+
+    # What channels say. ----------------------------------------------------------------------------------
+
+    def channel_started(self, channel: SplicedChannel) -> None:
+        self._clerk.channel_started(self.facts.session_id, channel)
+
+    def channel_over(self, channel: SplicedChannel) -> None:
+        with self._lock:
+            if self._channels.pop(channel.number, None) is None:
+                return
+            self._close_books(channel)
+
+    def _close_books(self, channel: SplicedChannel) -> None:
+        channel.closed_at = clock.now()
+        self.bytes_in += channel.traffic_in.count
+        self.bytes_out += channel.traffic_out.count + channel.traffic_err.count
+        self._clerk.channel_over(self.facts.session_id, channel)
+
+    def refused(self, why: Refusal, data: dict[str, Any]) -> None:
+        """Write a refusal into the audit trail; a flood of them is cut off, the first ones tell the tale."""
+        self._refusals += 1
+        if self._refusals <= MOST_REFUSALS:
+            self._clerk.refused(self.facts.session_id, why, data)
+
+    # The end. --------------------------------------------------------------------------------------------
+
+    def adopt(self, authorization: SessionAuthorization) -> None:
+        """A renewed decision. It can only shorten what the first one gave, or follow an extended grant."""
+        self.authorization = authorization
+        self._deadline = authorization.deadline
+        self.confirmed = clock.monotonic()
+
+    def tell(self, text: str) -> None:
+        """A line of the gateway's own on every shell and command."""
+        for channel in self._open_channels():
+            channel.tell(text)
+
+    def end(self, reason: EndReason) -> bool:
+        """End it now, once: no byte passes after this. Never waits. True when this call did it."""
+        with self._lock:
+            if self.reason is not None:
+                return False
+            self.reason = reason
+        text = f"Breakglass: this session was ended: {END_WORDING[reason]}. [{reason}]"
+        self.asset_leg.cut(Disconnect.BY_APPLICATION, "session over")
+        self.asset_leg.bury()
+        for channel in self._open_channels():
+            if not channel.tell_now(text):
+                break
+        self.person_leg.cut(Disconnect.BY_APPLICATION, text)
+        threading.Thread(target=self._finish, name="session-end", daemon=True).start()
+        return True
+
+    def _finish(self) -> None:
+        """What may wait: the recording's end, the books. The relay threads have nothing to relay to any more."""
+        with self._lock:
+            channels, self._channels = list(self._channels.values()), {}
+            for channel in channels:
+                self._close_books(channel)
+        try:
+            self._recorder.marker(f"session ended: {self.reason}")
+        except RecordingFailed:
+            pass  # the seal says so
+        try:
+            self._recorder.close()
+        except RecordingFailed:
+            pass  # the file is ended as far as the disk allowed; sealing says so
+        self._clerk.ended(self)
+        if self.on_end is not None:
+            self.on_end(self)
+
+    def _open_channels(self) -> list[SplicedChannel]:
+        with self._lock:
+            return list(self._channels.values())
+
+    @property
+    def recording_error(self) -> RecordingFailed | None:
+        return self._recorder.error
+
+    @property
+    def deadline(self) -> float:
+        return self._deadline

@@ -1,0 +1,171 @@
+"""The policy enforcement point: asks `decide()` and carries its answer as a value that nobody else can make.
+
+`SessionAuthorization` is constructed in this module only (tests/test_architecture.py holds it). What has one may
+relay; what it permits is settled in memory, for every channel, without a question to a database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from breakglass import clock, queries
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.policy import (
+    Allow,
+    ChannelKind,
+    Connect,
+    Continue,
+    Deny,
+    Needs,
+    Obligations,
+    allows_channel,
+    decide,
+)
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
+from breakglass.models import Asset, Person
+from breakglass.services import audit, grants, second_factor
+from breakglass.services.keys import fingerprint
+from sessions.gateway.authn import Identity
+from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.upstream import Destination
+
+DEFAULT_IDLE = 600
+
+
+@dataclass(frozen=True)
+class SessionAuthorization:
+    """The proof of a decision: this person, this asset and login, under this grant, until then."""
+
+    decision_id: UUID
+    person_id: UUID
+    username: str
+    asset_id: UUID
+    destination: Destination
+    obligations: Obligations
+    ends_at: datetime
+    deadline: float
+
+    @property
+    def asset(self) -> str:
+        return self.destination.asset
+
+    @property
+    def login(self) -> str:
+        return self.obligations.login
+
+    @property
+    def grant_id(self) -> UUID:
+        return self.obligations.grant_id
+
+    @property
+    def idle_seconds(self) -> int:
+        return self.obligations.idle_seconds or DEFAULT_IDLE
+
+    def permits(self, kind: ChannelKind, target: tuple[str, int] | None = None) -> Refusal | None:
+        """Why this channel may not open, or None."""
+        return allows_channel(self.obligations, kind, target)
+
+    def over(self, now: datetime, monotonic: float) -> bool:
+        """Whether the end has come, by whichever clock says so first: nobody gains time by setting one back."""
+        return now >= self.ends_at or monotonic >= self.deadline
+
+
+def owner(username: str, blob: bytes) -> Identity | None:
+    """The active person of that name if this very key is registered for them and not removed."""
+    with borrowed_db():
+        found = queries.person_with_key(username, blob)
+    if found is None:
+        return None
+    person, _key = found
+    return Identity(person.pk, person.username, fingerprint(blob))
+
+
+def check_code(identity: Identity, code: str) -> second_factor.FactorProof:
+    """Use up the person's one-time code. Raises Refused."""
+    with borrowed_db():
+        person = Person.objects.get(pk=identity.person_id)
+        return second_factor.verify(person, code, clock.now())
+
+
+def authorize(identity: Identity, asset_name: str, login: str | None) -> SessionAuthorization:
+    """Ask for the decision to connect, start an armed grant's clock, and make the proof. Raises Refused, audited."""
+    try:
+        with borrowed_db():
+            return _authorize(identity, asset_name, login)
+    except Refused as refused:
+        note_refusal(refused, actor=identity, asset=asset_name, login=login or "")
+        raise
+
+
+def _authorize(identity: Identity, asset_name: str, login: str | None) -> SessionAuthorization:
+    now = clock.now()
+    obligations = _allowed(
+        decide(Connect(asset_name, login), queries.access_facts(_uuid(identity), asset_name), now)
+    )
+    if obligations.activate:
+        grants.activate(obligations.grant_id, now)
+        again = Continue(asset_name, obligations.login, obligations.grant_id)
+        obligations = _allowed(decide(again, queries.access_facts(_uuid(identity), asset_name), now))
+    if obligations.ends_at is None:
+        raise refuse(RefusalCode.GRANT_ENDED, asset=asset_name, state="not begun", url="the playbook's page")
+    asset = Asset.objects.get(pk=obligations.asset_id)
+    return SessionAuthorization(
+        decision_id=uuid4(),
+        person_id=_uuid(identity),
+        username=identity.username,
+        asset_id=asset.pk,
+        destination=Destination(asset.name, asset.host, asset.port),
+        obligations=obligations,
+        ends_at=obligations.ends_at,
+        deadline=_deadline(obligations.ends_at),
+    )
+
+
+def renew(held: SessionAuthorization) -> SessionAuthorization:
+    """The same session, decided again from today's facts. Raises Refused when it may not go on."""
+    with borrowed_db():
+        asset = Asset.objects.get(pk=held.asset_id)
+        ask = Continue(asset.name, held.login, held.grant_id)
+        obligations = _allowed(decide(ask, queries.access_facts(held.person_id, asset.name), clock.now()))
+    if obligations.ends_at is None:
+        raise refuse(RefusalCode.GRANT_ENDED, asset=held.asset, state="not begun", url="the playbook's page")
+    moved = (obligations.ends_at - held.ends_at).total_seconds()
+    return replace(held, obligations=obligations, ends_at=obligations.ends_at, deadline=held.deadline + moved)
+
+
+def note_refusal(
+    refused: Refused, *, actor: Identity | str, asset: str = "", login: str = "", address: str = ""
+) -> None:
+    """The audit row of a refused way in. A stranger's claim of a name is kept as a claim."""
+    try:
+        with borrowed_db():
+            who: Person | str
+            if isinstance(actor, Identity):
+                who = Person.objects.get(pk=actor.person_id)
+                subject: Person | str = who
+            else:
+                who = subject = audit.STRANGER + actor
+            audit.record_refusal(
+                AuditTag.ACCESS_REFUSED, refused, actor=who, subject=subject, now=clock.now(),
+                asset=asset, login=login, address=address,
+            )  # fmt: skip
+    except Refused:
+        return  # the database is away: nothing was let in, and there is nowhere to write it
+
+
+def _allowed(decision: Allow | Needs | Deny) -> Obligations:
+    if isinstance(decision, Allow) and decision.obligations is not None and decision.obligations.record:
+        return decision.obligations
+    if isinstance(decision, Needs | Deny):
+        raise Refused(decision.refusal)
+    raise refuse(RefusalCode.NOT_ALLOWED, verb="connect", who="an administrator")
+
+
+def _deadline(ends_at: datetime) -> float:
+    return clock.monotonic() + (ends_at - clock.now()).total_seconds()
+
+
+def _uuid(identity: Identity) -> UUID:
+    return UUID(str(identity.person_id))

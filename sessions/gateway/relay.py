@@ -1,0 +1,396 @@
+"""Bytes from leg to leg, with the recorder in the path.
+
+A channel of the person's leg is spliced to a channel of the asset's leg. Each side's handler runs in its own leg's
+reader thread, records, and writes straight to the other leg: no pump, no buffer. A side may send only as much as
+the other side's window takes, because its window credit is the other's, passed on; that is the back-pressure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from paramiko.ssh_exception import SSHException
+
+from breakglass.domain.policy import ChannelKind
+from breakglass.domain.refusals import Refusal
+from sessions.gateway.transport import Leg
+from sessions.gateway.wire import Msg, OpenFailure, boolean, message, string, u32
+
+if TYPE_CHECKING:
+    from sessions.gateway.live import LiveSession
+
+WINDOW = 2 * 1024 * 1024
+MOST_PER_PACKET = 64 * 1024
+LARGEST_WINDOW = 0xFFFFFFFF
+STDERR = 1
+
+
+class Credit:
+    """What one side may still send us. It is an overrun, and the end of the connection, to send more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._outstanding = 0
+        self._owed = 0
+
+    def open(self, window: int) -> int:
+        """The first window to announce: at most 2 MiB of what the other side takes; the rest follows later."""
+        with self._lock:
+            self._owed = window
+            return self._top_up()
+
+    def grant(self, count: int) -> int:
+        """The other side takes `count` more. Returns how much to announce now."""
+        with self._lock:
+            self._owed += count
+            return self._top_up()
+
+    def spend(self, count: int) -> int:
+        """`count` bytes arrived. Returns how much to announce now."""
+        with self._lock:
+            if count > self._outstanding:
+                raise SSHException("more data than the window allows")
+            self._outstanding -= count
+            return self._top_up() if self._owed and self._outstanding < WINDOW // 2 else 0
+
+    def _top_up(self) -> int:
+        given = max(0, min(self._owed, WINDOW - self._outstanding))
+        self._owed -= given
+        self._outstanding += given
+        return given
+
+
+@dataclass
+class Traffic:
+    """What went through one direction of a channel."""
+
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, data: bytes | memoryview) -> None:
+        self.count += len(data)
+        self._hash.update(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest() if self.count else ""
+
+
+class Side:
+    """One end of a spliced channel: what its leg says of it, and what is sent to it."""
+
+    other: Side
+
+    def __init__(self, channel: SplicedChannel, leg: Leg) -> None:
+        self.channel = channel
+        self.leg = leg
+        self.local_id = leg.take_id(self)
+        self.remote_id = 0
+        self.remote = b""
+        self.opened = False
+        self.window = 0
+        self.max_packet = MOST_PER_PACKET
+        self.credit = Credit()
+        self.got_close = False
+        self.sent_close = False
+        self._sent_eof = False
+        self._eof_wanted = False
+        self._close_wanted = False
+        self._queue: deque[tuple[int | None, bytes]] = deque()
+        self._debt = 0
+        self._lock = threading.Lock()
+
+    # What the leg says. ----------------------------------------------------------------------------------
+
+    def on_data(self, plain: bytearray, count: int, size: int, extended: int | None) -> None:
+        raise NotImplementedError
+
+    def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
+        raise NotImplementedError
+
+    def on_opened(self, remote_id: int, window: int, max_packet: int) -> None:
+        raise SSHException("a channel was confirmed that wasn't asked for")
+
+    def on_open_failed(self, code: int, text: str) -> None:
+        raise SSHException("a channel was refused that wasn't asked for")
+
+    def on_reply(self, success: bool) -> None:
+        raise SSHException("a reply to a request that wasn't made")
+
+    def on_adjust(self, count: int) -> None:
+        with self._lock:
+            self.window += count
+            if self.window > LARGEST_WINDOW:
+                raise SSHException("a window beyond its bound")
+            self._drain()
+            paid = min(self._debt, count)
+            self._debt -= paid
+        if count > paid:
+            self.other.announce(self.other.credit.grant(count - paid))
+
+    def on_eof(self) -> None:
+        self.other.finish(close=False)
+
+    def on_close(self) -> None:
+        self.got_close = True
+        self.finish(close=True)
+        self.other.finish(close=True)
+        self.settle()
+
+    # What is sent to it. ---------------------------------------------------------------------------------
+
+    def bind(self, remote_id: int, window: int, max_packet: int) -> None:
+        self.remote_id, self.remote = remote_id, u32(remote_id)
+        self.window = window
+        self.max_packet = min(max_packet, MOST_PER_PACKET)
+        if self.max_packet < 1:
+            raise SSHException("a channel that takes no packets")
+        self.opened = True
+
+    def announce(self, count: int) -> None:
+        """Let this side send `count` more."""
+        if count and self.opened and not self.sent_close:
+            self.leg.send(message(Msg.WINDOW_ADJUST, self.remote, u32(count)))
+
+    def relay(self, plain: bytearray, count: int, size: int, extended: int | None) -> None:
+        """Send on what the other leg decrypted; in place where the window and nothing queued allow it."""
+        with self._lock:
+            if self._sent_eof or self.sent_close:
+                return
+            if self._queue or count > self.window or count > self.max_packet:
+                start = 10 if extended is None else 14
+                self._queue.append((extended, bytes(plain[start : start + count])))
+                self._drain()
+                return
+            self.window -= count
+            plain[2:6] = self.remote
+            self.leg.relay(plain, size)
+
+    def write(self, data: bytes, extended: int | None = None) -> None:
+        """Send text of the gateway's own. It is taken off the window that the other side would have filled."""
+        with self._lock:
+            if not self.opened or self._sent_eof or self.sent_close:
+                return
+            self._debt += len(data)
+            self._queue.append((extended, data))
+            self._drain()
+
+    def write_now(self, data: bytes, extended: int | None = None) -> bool:
+        """As `write`, at the very end: never waits, and gives up where it would have to."""
+        if not self.opened or self._queue or self._sent_eof or self.sent_close or len(data) > self.window:
+            return True
+        return self.leg.send_now(self._packet(extended, data))
+
+    def finish(self, *, close: bool) -> None:
+        """Send EOF, or EOF and CLOSE, as soon as what is queued has gone."""
+        with self._lock:
+            self._eof_wanted = True
+            self._close_wanted = self._close_wanted or close
+            self._drain()
+
+    def request(self, name: str, want_reply: bool, body: bytes) -> None:
+        if self.opened and not self.sent_close:
+            self.leg.send(message(Msg.CHANNEL_REQUEST, self.remote, string(name), boolean(want_reply), body))
+
+    def reply(self, success: bool) -> None:
+        if self.opened and not self.sent_close:
+            self.leg.send(message(Msg.CHANNEL_SUCCESS if success else Msg.CHANNEL_FAILURE, self.remote))
+
+    def settle(self) -> None:
+        """Give the channel's number back once both have closed."""
+        if self.got_close and self.sent_close:
+            self.leg.drop_id(self.local_id)
+            self.channel.side_gone()
+
+    @property
+    def gone(self) -> bool:
+        return self.got_close and self.sent_close
+
+    def _drain(self) -> None:
+        """Send what is queued and fits. The lock is held."""
+        if not self.opened:
+            return
+        while self._queue and self.window and not self.sent_close:
+            extended, data = self._queue.popleft()
+            fits = min(len(data), self.window, self.max_packet)
+            if fits < len(data):
+                self._queue.appendleft((extended, data[fits:]))
+            self.window -= fits
+            self.leg.send(self._packet(extended, data[:fits]))
+        if self._queue:
+            return
+        if self._eof_wanted and not self._sent_eof and not self.sent_close:
+            self._sent_eof = True
+            self.leg.send(message(Msg.CHANNEL_EOF, self.remote))
+        if self._close_wanted and not self.sent_close:
+            self.sent_close = True
+            self.leg.send(message(Msg.CHANNEL_CLOSE, self.remote))
+
+    def _packet(self, extended: int | None, data: bytes) -> bytes:
+        if extended is None:
+            return message(Msg.CHANNEL_DATA, self.remote, string(data))
+        return message(Msg.EXTENDED_DATA, self.remote, u32(extended), string(data))
+
+
+class PersonSide(Side):
+    """Data from the person to the asset. Input isn't recorded; without a pty it is counted and hashed."""
+
+    def on_data(self, plain: bytearray, count: int, size: int, extended: int | None) -> None:
+        channel = self.channel
+        more = self.credit.spend(count)
+        channel.session.go_on(typed=True)
+        if extended is not None:
+            return
+        if channel.pty:
+            channel.traffic_in.count += count
+        else:
+            channel.traffic_in.add(memoryview(plain)[10 : 10 + count])
+        self.other.relay(plain, count, size, None)
+        self.announce(more)
+
+    def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
+        self.channel.on_person_request(name, want_reply, body)
+
+
+class AssetSide(Side):
+    """Data from the asset to the person: recorded, then relayed."""
+
+    def on_opened(self, remote_id: int, window: int, max_packet: int) -> None:
+        if self.opened:
+            raise SSHException("a channel was confirmed twice")
+        self.bind(remote_id, window, max_packet)
+        self.channel.on_both_open()
+
+    def on_open_failed(self, code: int, text: str) -> None:
+        self.channel.on_asset_refused(code, text)
+
+    def on_data(self, plain: bytearray, count: int, size: int, extended: int | None) -> None:
+        channel = self.channel
+        more = self.credit.spend(count)
+        channel.session.go_on(typed=not channel.pty)
+        if self.other.sent_close or extended not in (None, STDERR):
+            return
+        start = 10 if extended is None else 14
+        channel.record(bytes(memoryview(plain)[start : start + count]), stderr=extended is not None)
+        self.other.relay(plain, count, size, extended)
+        self.announce(more)
+
+    def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
+        self.channel.on_asset_request(name, want_reply, body)
+
+    def on_reply(self, success: bool) -> None:
+        self.channel.on_asset_reply(success)
+
+
+class SplicedChannel:
+    """One channel of a session, from the person's leg to the asset's. Subclassed by what it carries (carry.py)."""
+
+    kind: ChannelKind | None = None
+    pty = False
+    recorded = True
+
+    def __init__(self, session: LiveSession, number: int, opened_at: datetime) -> None:
+        self.session = session
+        self.number = number
+        self.opened_at = opened_at
+        self.closed_at: datetime | None = None
+        self.command = ""
+        self.destination = ""
+        self.refused: Refusal | None = None
+        self.exit_status: int | None = None
+        self.exit_signal = ""
+        self.traffic_in = Traffic()
+        self.traffic_out = Traffic()
+        self.traffic_err = Traffic()
+        self._full = False
+        self.person = PersonSide(self, session.person_leg)
+        self.asset = AssetSide(self, session.asset_leg)
+        self.person.other, self.asset.other = self.asset, self.person
+
+    def open(self, remote_id: int, window: int, max_packet: int, kind: str, body: bytes) -> None:
+        """Ask the asset for the channel that the person asked for. The person is answered when the asset has."""
+        self.person.bind(remote_id, window, max_packet)
+        self.person.opened = False
+        first = self.asset.credit.open(window)
+        self.asset.leg.send(
+            message(
+                Msg.CHANNEL_OPEN,
+                string(kind),
+                u32(self.asset.local_id),
+                u32(first),
+                u32(self.person.max_packet),
+                body,
+            )
+        )
+
+    def on_both_open(self) -> None:
+        person = self.person
+        first = person.credit.open(self.asset.window)
+        person.opened = True
+        person.leg.send(
+            message(
+                Msg.OPEN_CONFIRMATION,
+                person.remote,
+                u32(person.local_id),
+                u32(first),
+                u32(self.asset.max_packet),
+            )
+        )
+
+    def on_asset_refused(self, code: int, text: str) -> None:
+        self.asset.leg.drop_id(self.asset.local_id)
+        self.person.leg.drop_id(self.person.local_id)
+        known = code if code in OpenFailure.__members__.values() else int(OpenFailure.CONNECT_FAILED)
+        words = "the asset refused this channel" + (f": {printable(text)}" if text else "")
+        self.person.leg.send(
+            message(Msg.OPEN_FAILURE, self.person.remote, u32(known), string(words), string("en"))
+        )
+        self.session.channel_over(self)
+
+    def record(self, data: bytes, *, stderr: bool) -> None:
+        """Have `data` in the recording, or raise. Beyond the cap of a channel without a pty only size and hash go on."""
+        traffic = self.traffic_err if stderr else self.traffic_out
+        if self.recorded:
+            limit = self.session.output_limit
+            if self.pty or self.traffic_out.count + self.traffic_err.count + len(data) <= limit:
+                self.session.record(self.number, data, stderr=stderr)
+            elif not self._full:
+                self._full = True
+                self.session.mark(
+                    f"channel {self.number}: over {limit} bytes of output; size and SHA-256 go on"
+                )
+        traffic.add(data)
+
+    def side_gone(self) -> None:
+        if self.person.gone and self.asset.gone:
+            self.session.channel_over(self)
+
+    def on_person_request(self, name: str, want_reply: bool, body: bytes) -> None:
+        if want_reply:
+            self.person.reply(False)
+
+    def on_asset_request(self, name: str, want_reply: bool, body: bytes) -> None:
+        if want_reply:
+            self.asset.reply(False)
+
+    def on_asset_reply(self, success: bool) -> None:
+        raise SSHException("a reply to a request that wasn't made")
+
+    def tell(self, text: str) -> None:
+        """Show a line of the gateway's own. Channels without a reader show nothing."""
+
+    def tell_now(self, text: str) -> bool:
+        """As `tell`, at the very end and without ever waiting. False where the connection is stuck."""
+        return True
+
+
+def printable(text: str) -> str:
+    """Text of somebody else's, fit for a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)[:300]

@@ -1,0 +1,191 @@
+"""The gateway process: accepts, bounds what strangers take, keeps live sessions, drains on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import socket
+import sys
+import threading
+from uuid import UUID
+
+from breakglass import clock
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.services import audit
+from sessions import services
+from sessions.gateway.books import Bookkeeper
+from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.callbacks import Visitor
+from sessions.gateway.hostkey import host_key
+from sessions.gateway.limits import Limits, Turnstile
+from sessions.gateway.live import LiveSession
+from sessions.gateway.throttle import Throttle
+from sessions.gateway.watchdog import Watchdog
+from sessions.states import EndReason
+
+BACKLOG = 256
+SWITCH_INTERVAL = 0.001
+
+log = logging.getLogger("breakglass.gateway")
+
+
+class Gateway:
+    """One process. `gateway_id` stays the same over restarts: what a crash left open is found by it."""
+
+    def __init__(self, host: str, port: int, gateway_id: str, limits: Limits | None = None) -> None:
+        self.id = gateway_id
+        self.limits = limits or Limits()
+        self.host_key = host_key()
+        self.throttle = Throttle()
+        self.clerk = Bookkeeper()
+        self._turnstile = Turnstile(self.limits)
+        self._watchdog = Watchdog(self)
+        self._lock = threading.Lock()
+        self._strangers: dict[int, Visitor] = {}
+        self._visitors: dict[int, Visitor] = {}
+        self._sessions: dict[UUID, LiveSession] = {}
+        self._draining = threading.Event()
+        self._all_gone = threading.Condition(self._lock)
+        self._wake, self._waker = socket.socketpair()
+        self._socket = _listen(host, port)
+        self.port = int(self._socket.getsockname()[1])
+
+    def run(self) -> None:
+        """Serve until `stop()`. Sessions that an earlier life of this gateway left open are ended as crashed first."""
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        with borrowed_db():
+            crashed = services.recover_crashed(self.id, clock.now())
+            audit.record(
+                AuditTag.GATEWAY_STARTED, actor=None, subject=f"gateway:{self.id}", now=clock.now(),
+                data={"port": self.port, "recovered": crashed},
+            )  # fmt: skip
+        if crashed:
+            log.warning("%d sessions of an earlier life were ended as crashed", crashed)
+        self.clerk.start()
+        self._watchdog.start()
+        log.info("listening on port %d as %s", self.port, self.id)
+        self._accept()
+        self._drain()
+
+    def stop(self) -> None:
+        """Accept nobody any more and end what lives, telling people why. Safe to call from a signal handler."""
+        self._draining.set()
+        try:
+            self._waker.send(b"\0")
+        except OSError:
+            pass
+
+    # Accepting. ------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            while not self._draining.is_set():
+                for key, _ in selector.select():
+                    if key.fileobj is self._socket:
+                        self._take_one()
+
+    def _take_one(self) -> None:
+        try:
+            sock, peer = self._socket.accept()
+        except OSError as error:
+            log.warning("accept: %s", error)
+            self._draining.wait(0.05)
+            return
+        address = str(peer[0])
+        if not self._turnstile.enter(address, clock.monotonic()):
+            _drop(sock)
+            return
+        try:
+            visitor = Visitor(self, sock, address)
+            with self._lock:
+                self._strangers[id(visitor)] = self._visitors[id(visitor)] = visitor
+            visitor.start()
+        except (OSError, RuntimeError) as error:
+            log.warning("a connection could not be served: %s", error)
+            self._turnstile.leave(address)
+            _drop(sock)
+
+    def stranger_gone(self, visitor: Visitor) -> None:
+        with self._lock:
+            if self._strangers.pop(id(visitor), None) is None:
+                return
+        self._turnstile.leave(visitor.address)
+
+    def visitor_gone(self, visitor: Visitor) -> None:
+        self.stranger_gone(visitor)
+        with self._lock:
+            self._visitors.pop(id(visitor), None)
+
+    def sweep_strangers(self, now: float) -> None:
+        """Turn away whoever took too long to prove who they are."""
+        with self._lock:
+            late = [visitor for visitor in self._strangers.values() if now >= visitor.deadline]
+        for visitor in late:
+            self.stranger_gone(visitor)
+            visitor.turn_away("Breakglass: the login took too long")
+
+    # Sessions. -------------------------------------------------------------------------------------------
+
+    def check_room(self) -> None:
+        """Raises Refused when no further session fits, or none should begin."""
+        if self._draining.is_set():
+            raise refuse(RefusalCode.GATEWAY_DRAINING)
+        with self._lock:
+            if len(self._sessions) >= self.limits.sessions:
+                raise refuse(RefusalCode.GATEWAY_FULL)
+
+    def begin(self, session: LiveSession) -> None:
+        with self._lock:
+            self._sessions[session.facts.session_id] = session
+        session.on_end = self._over
+        self._watchdog.watch(session)
+        if session.reason is not None:
+            self._over(session)
+
+    def _over(self, session: LiveSession) -> None:
+        self._watchdog.forget(session)
+        with self._all_gone:
+            self._sessions.pop(session.facts.session_id, None)
+            self._all_gone.notify_all()
+
+    def _drain(self) -> None:
+        self._socket.close()
+        with self._lock:
+            sessions, visitors = list(self._sessions.values()), list(self._visitors.values())
+        for session in sessions:
+            session.end(EndReason.GATEWAY_STOPPED)
+        for visitor in visitors:
+            if visitor.session is None:
+                visitor.turn_away("Breakglass: the gateway is going down")
+        with self._all_gone:
+            self._all_gone.wait_for(lambda: not self._sessions, timeout=5)
+        self.clerk.stop(5)
+        self._watchdog.stop()
+        with borrowed_db():
+            audit.record(AuditTag.GATEWAY_STOPPED, actor=None, subject=f"gateway:{self.id}", now=clock.now())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _drop(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    sock.close()
+
+
+def default_gateway_id(port: int) -> str:
+    """The same at each start on this machine and port."""
+    return f"{socket.gethostname()[:40]}:{port}" if os.name == "posix" else str(port)

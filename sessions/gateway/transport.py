@@ -1,0 +1,375 @@
+"""The two legs of a session: a hardened SSH server towards the person, an SSH client towards the asset.
+
+Key exchange is paramiko's. Authentication (authn.py) and everything after it (relay.py) is our own and runs in
+the leg's reader thread. This is the one module that touches paramiko's private names; they are asserted at
+import, and `paramiko==5.1.*` is pinned.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from paramiko import Transport
+from paramiko.kex_curve25519 import KexCurve25519
+from paramiko.kex_mlkem import KexMLKEM768X25519
+from paramiko.message import Message
+from paramiko.ssh_exception import SSHException
+
+from sessions.gateway.packets import CHANNEL_DATA, Packetizer
+from sessions.gateway.wire import Disconnect, Msg, Reader, message, string, u32
+
+PRIVATE = (
+    "_send_kex_init", "_negotiate_keys", "_parse_newkeys", "_parse_ext_info", "_parse_disconnect", "_ensure_authed",
+    "_auth_trigger", "_activate_outbound", "_activate_inbound", "_send_message", "_channel_handler_table",
+    "_preferred_ciphers", "_preferred_macs", "_preferred_keys", "_preferred_pubkeys", "_preferred_kex",
+    "_kex_info", "_key_info", "_CLIENT_ID", "_check_banner",
+)  # fmt: skip
+MISSING = [name for name in PRIVATE if not hasattr(Transport, name)]
+if MISSING:
+    raise ImportError(f"this paramiko lacks {', '.join(MISSING)}: the gateway needs paramiko 5.1")
+if not KexMLKEM768X25519.is_available():
+    raise ImportError("this cryptography lacks ML-KEM: the gateway needs it for mlkem768x25519-sha256")
+
+USER_TIMEOUT_MS = 10_000
+PARKED_LIMIT = 32 * 1024 * 1024
+GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+CTR = ("aes256-ctr", "aes192-ctr", "aes128-ctr")
+KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
+ETM = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
+PUBKEYS = (
+    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256",
+)  # fmt: skip
+CONNECTION_MESSAGES = tuple(range(80, 83)) + tuple(range(90, 101))
+
+log = logging.getLogger("breakglass.gateway")
+
+
+class End(Protocol):
+    """What a leg calls for one channel number, always in the leg's reader thread."""
+
+    def on_data(self, plain: bytearray, count: int, size: int, extended: int | None) -> None: ...
+
+    def on_opened(self, remote_id: int, window: int, max_packet: int) -> None: ...
+
+    def on_open_failed(self, code: int, text: str) -> None: ...
+
+    def on_adjust(self, count: int) -> None: ...
+
+    def on_request(self, name: str, want_reply: bool, body: bytes) -> None: ...
+
+    def on_reply(self, success: bool) -> None: ...
+
+    def on_eof(self) -> None: ...
+
+    def on_close(self) -> None: ...
+
+
+class Connection(Protocol):
+    """What a leg calls for what isn't about one open channel."""
+
+    def on_channel_open(
+        self, kind: str, remote_id: int, window: int, max_packet: int, body: Reader
+    ) -> None: ...
+
+    def on_global_request(self, name: str, want_reply: bool, body: Reader) -> None: ...
+
+    def on_down(self, error: BaseException | None) -> None: ...
+
+
+class Authenticator(Protocol):
+    """The server's side of authentication, as paramiko's run loop sees it."""
+
+    @property
+    def _handler_table(self) -> dict[int, Callable[[Message], None]]: ...
+
+    def is_authenticated(self) -> bool: ...
+
+    def get_username(self) -> str | None: ...
+
+    def abort(self) -> None: ...
+
+
+class Leg(Transport):
+    """A connection whose channels are spliced: messages 80 to 100 go to our own tables, in the reader thread."""
+
+    packetizer: Packetizer
+    _kex_info = Transport._kex_info | {"curve25519-sha256": KexCurve25519}  # type: ignore[attr-defined]
+    _preferred_kex = KEX
+    _preferred_ciphers = GCM + CTR
+    _preferred_macs = ETM
+    _preferred_pubkeys = PUBKEYS
+    _CLIENT_ID = "Breakglass"
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, packetizer_class=Packetizer)
+        sock.settimeout(None)
+        tune(sock)
+        self.name = "ssh-leg"
+        self.connection: Connection | None = None
+        self.ends: dict[int, End] = {}
+        self._next_id = 0
+        self._gate = threading.RLock()
+        self._parked: list[bytes] | None = []
+        self._parked_bytes = 0
+        self._cut = False
+        for number in CONNECTION_MESSAGES:
+            self._handler_table[number] = self._dispatcher(number)  # type: ignore[attr-defined]
+
+    # Life ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            if self.connection is not None:
+                self.connection.on_down(self.saved_exception)
+
+    def cut(self, code: Disconnect, text: str, *, farewell: bool = True) -> None:
+        """End this connection now: DISCONNECT as best effort, then both directions of the socket. Never waits."""
+        self._cut = True
+        self.packetizer.sink = None
+        self.ends = {}
+        if farewell:
+            self.send_now(message(Msg.DISCONNECT, u32(code), string(text), string("en")))
+        self._shutdown(socket.SHUT_WR if farewell else socket.SHUT_RDWR)
+
+    def bury(self) -> None:
+        """Close what `cut` left half open for the other side to read its farewell."""
+        self._cut = True
+        self._shutdown(socket.SHUT_RDWR)
+
+    def _shutdown(self, how: int) -> None:
+        try:
+            self.sock.shutdown(how)
+        except OSError:
+            pass
+
+    @property
+    def is_cut(self) -> bool:
+        return self._cut
+
+    # Key exchange: nobody waits at the gate. What comes while it is shut is parked and sent before it opens. --
+
+    def _send_kex_init(self) -> None:
+        with self._gate:
+            if self.local_kex_init is not None:
+                return
+            if self._parked is None:
+                self._parked = []
+            super()._send_kex_init()  # type: ignore[misc]
+
+    def _parse_newkeys(self, m: Message) -> None:
+        with self._gate:
+            super()._parse_newkeys(m)  # type: ignore[misc]
+            parked, self._parked, self._parked_bytes = self._parked or [], None, 0
+            for payload in parked:
+                self.packetizer.send_payload(payload)
+
+    def rekey(self) -> None:
+        """Begin a key exchange, if none is going on."""
+        self.packetizer.ask_rekey()
+        self._send_kex_init()
+
+    def send(self, payload: bytes) -> None:
+        """Send one message of the connection protocol, or park it while keys are exchanged."""
+        with self._gate:
+            if self._parked is not None:
+                self._park(payload)
+                return
+            self.packetizer.send_payload(payload)
+            if self.packetizer.need_rekey() and not self.in_kex:
+                self._send_kex_init()
+
+    def send_now(self, payload: bytes) -> bool:
+        """Send one last message without ever waiting. False where that isn't possible."""
+        return self._parked is None and self.packetizer.send_now(payload)
+
+    def relay(self, plain: bytearray, size: int) -> None:
+        """Send on a data packet that another leg has decrypted, in place where that is possible."""
+        with self._gate:
+            if self._parked is not None:
+                self._park(bytes(plain[1 : size - plain[0]]))
+                return
+            self.packetizer.relay(plain, size)
+            if self.packetizer.need_rekey() and not self.in_kex:
+                self._send_kex_init()
+
+    def _park(self, payload: bytes) -> None:
+        assert self._parked is not None
+        self._parked_bytes += len(payload)
+        if self._parked_bytes > PARKED_LIMIT:
+            raise SSHException("the other side stalls the key exchange")
+        self._parked.append(payload)
+
+    # Dispatch --------------------------------------------------------------------------------------------
+
+    def take_id(self, end: End) -> int:
+        """A channel number of ours for `end`, held until `drop_id`."""
+        with self._gate:
+            while self._next_id in self.ends:
+                self._next_id = (self._next_id + 1) & 0xFFFFFF
+            number = self._next_id
+            self._next_id = (number + 1) & 0xFFFFFF
+            self.ends[number] = end
+        return number
+
+    def drop_id(self, number: int) -> None:
+        self.ends.pop(number, None)
+
+    def open_sink(self) -> None:
+        """From now on channel data goes straight to its end."""
+        self.packetizer.sink = self._sink
+
+    def _sink(self, plain: bytearray, size: int) -> bool:
+        if self._expected_packet:  # type: ignore[has-type]
+            return False
+        end = self.ends.get(int.from_bytes(plain[2:6], "big"))
+        body = size - plain[0]
+        if plain[1] == CHANNEL_DATA:
+            count = int.from_bytes(plain[6:10], "big")
+            if 10 + count != body:
+                raise SSHException("channel data doesn't fit its packet")
+            extended = None
+        else:
+            extended = int.from_bytes(plain[6:10], "big")
+            count = int.from_bytes(plain[10:14], "big")
+            if 14 + count != body:
+                raise SSHException("channel data doesn't fit its packet")
+        if end is None:
+            if self._cut:
+                return True
+            raise SSHException("data for a channel that isn't open")
+        end.on_data(plain, count, size, extended)
+        return True
+
+    def _dispatcher(self, number: int) -> Callable[[Message], None]:
+        def dispatch(m: Message) -> None:
+            if not self._cut:
+                self._dispatch(number, Reader(m.get_remainder()))
+
+        return dispatch
+
+    def _dispatch(self, number: int, body: Reader) -> None:
+        assert self.connection is not None
+        if number == Msg.GLOBAL_REQUEST:
+            name = body.text()
+            self.connection.on_global_request(name, body.boolean(), body)
+        elif number in (Msg.REQUEST_SUCCESS, Msg.REQUEST_FAILURE):
+            return
+        elif number == Msg.CHANNEL_OPEN:
+            self.connection.on_channel_open(body.text(64), body.u32(), body.u32(), body.u32(), body)
+        else:
+            self._dispatch_channel(number, body)
+
+    def _dispatch_channel(self, number: int, body: Reader) -> None:
+        end = self.ends.get(body.u32())
+        if end is None:
+            raise SSHException("a message for a channel that isn't open")
+        if number == Msg.WINDOW_ADJUST:
+            end.on_adjust(body.u32())
+        elif number == Msg.CHANNEL_REQUEST:
+            end.on_request(body.text(128), body.boolean(), body.rest())
+        elif number in (Msg.CHANNEL_SUCCESS, Msg.CHANNEL_FAILURE):
+            end.on_reply(number == Msg.CHANNEL_SUCCESS)
+        elif number == Msg.CHANNEL_EOF:
+            end.on_eof()
+        elif number == Msg.CHANNEL_CLOSE:
+            end.on_close()
+        elif number == Msg.OPEN_CONFIRMATION:
+            end.on_opened(body.u32(), body.u32(), body.u32())
+        elif number == Msg.OPEN_FAILURE:
+            end.on_open_failed(body.u32(), body.text(4096))
+        else:
+            raise SSHException("data arrived before it may")
+
+    def _parse_ext_info(self, msg: Message) -> None:
+        body = Reader(msg.get_remainder())
+        count = body.u32()
+        if count > 64:
+            raise SSHException("too many extensions")
+        self.server_extensions = {body.text(): body.string() for _ in range(count)}
+
+
+class ServerLeg(Leg):
+    """The leg towards the person. Until somebody is authenticated nothing but authentication is heard."""
+
+    def __init__(
+        self, sock: socket.socket, host_key: Any, make_authenticator: Callable[[ServerLeg], Authenticator]
+    ):
+        super().__init__(sock)
+        self.add_server_key(host_key)
+        self._make_authenticator = make_authenticator
+
+    def _send_kex_init(self) -> None:
+        if self.session_id is None and self.local_kex_init is None:
+            self._prefer_sealed()
+        super()._send_kex_init()
+
+    def _prefer_sealed(self) -> None:
+        """Offer AES-GCM alone to a client that has it: the first of the client's list wins, and many list CTR first."""
+        try:
+            body = Reader(self.packetizer.peek_first(0.3)[17:])
+            offers = [body.string(8192).decode("ascii", "replace").split(",") for _ in range(4)]
+        except SSHException:
+            return
+        if any(cipher in offers[2] for cipher in GCM) and any(cipher in offers[3] for cipher in GCM):
+            self._preferred_ciphers = GCM
+
+    def _parse_newkeys(self, m: Message) -> None:
+        if self.auth_handler is None:
+            self.auth_handler = self._make_authenticator(self)
+        super()._parse_newkeys(m)
+
+    def _ensure_authed(self, ptype: int, message: Message) -> None:
+        if ptype >= 80 and not self.is_authenticated():
+            raise SSHException("only authentication is heard before authentication")
+
+    def authenticated_now(self) -> None:
+        """Called once by the authenticator, right after the message that says so was sent."""
+        self._auth_trigger()  # type: ignore[attr-defined]
+        self.open_sink()
+
+
+class ClientLeg(Leg):
+    """The leg towards the asset. `wanted_keys` are the types of the host keys pinned at registration."""
+
+    def __init__(self, sock: socket.socket, wanted_keys: tuple[str, ...]) -> None:
+        super().__init__(sock)
+        self._preferred_keys = _host_key_algorithms(wanted_keys)
+        self._preferred_kex = (
+            *KEX,
+            "ecdh-sha2-nistp256",
+            "ecdh-sha2-nistp384",
+            "diffie-hellman-group16-sha512",
+        )
+        self._preferred_macs = (*ETM, "hmac-sha2-256", "hmac-sha2-512")
+        self._handler_table[Msg.USERAUTH_INFO_REQUEST] = self._on_question  # type: ignore[attr-defined]
+
+    def _on_question(self, m: Message) -> None:
+        """A hostile asset's question with four billion prompts must not be read by stock paramiko."""
+        body = Reader(m.get_remainder())
+        for _ in range(3):
+            body.string(64 * 1024)
+        if body.u32() > 8 or self.auth_handler is None or self.is_authenticated():
+            raise SSHException("a question that can't be answered")
+        self.auth_handler._parse_userauth_info_request(m)
+
+
+def _host_key_algorithms(types: tuple[str, ...]) -> tuple[str, ...]:
+    names: list[str] = []
+    for key_type in types:
+        names += ["rsa-sha2-512", "rsa-sha2-256"] if key_type == "ssh-rsa" else [key_type]
+    return tuple(dict.fromkeys(names))
+
+
+def tune(sock: socket.socket) -> None:
+    """No delay, and a peer that is gone is noticed within 10 s."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)

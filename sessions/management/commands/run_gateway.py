@@ -1,0 +1,48 @@
+"""`manage.py run_gateway`: the SSH gateway, a process of its own."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sessions.gateway.limits import Limits
+from sessions.gateway.server import Gateway, default_gateway_id
+
+
+class Command(BaseCommand):
+    help = "Run the SSH gateway until SIGTERM or Ctrl-C; live sessions are then ended and told why."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--bind", default=settings.BREAKGLASS.gateway_bind, help="address to listen on")
+        parser.add_argument(
+            "--port", type=int, default=settings.BREAKGLASS.gateway_port, help="port; 0: any free one"
+        )
+        defaults = Limits()
+        parser.add_argument(
+            "--rate", type=float, default=defaults.rate_per_address, help="connections/s an address"
+        )
+        parser.add_argument(
+            "--burst", type=float, default=defaults.burst_per_address, help="connections at once"
+        )
+        parser.add_argument("--grace", type=float, default=defaults.grace, help="seconds to prove a key")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        limits = Limits(
+            grace=options["grace"], rate_per_address=options["rate"], burst_per_address=options["burst"],
+            strangers_per_address=max(Limits.strangers_per_address, int(options["burst"])),
+        )  # fmt: skip
+        try:
+            gateway = Gateway(options["bind"], options["port"], default_gateway_id(options["port"]), limits)
+        except OSError as error:
+            where = f"{options['bind']}:{options['port']}"
+            raise CommandError(
+                f"The gateway can't listen on {where}: {error.strerror}. Set BREAKGLASS_GATEWAY_PORT to a free port."
+            ) from error
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: gateway.stop())
+        self.stdout.write(f"gateway ready on port {gateway.port}")
+        self.stdout.flush()
+        gateway.run()

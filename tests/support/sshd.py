@@ -1,0 +1,148 @@
+"""A throwaway OpenSSH server: real sshd as the asset of a test, on a loopback port, with keys of its own."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG = """\
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {dir}/host_key
+PidFile {dir}/sshd.pid
+AuthorizedKeysFile {dir}/authorized_keys
+{ca}
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PubkeyAuthentication yes
+PermitRootLogin yes
+AllowTcpForwarding yes
+MaxStartups 2000
+MaxSessions 500
+AcceptEnv LANG LC_* FOO
+PrintMotd no
+PrintLastLog no
+Subsystem sftp internal-sftp
+LogLevel VERBOSE
+{extra}
+"""
+
+
+def sshd_binary() -> str | None:
+    """Where sshd is, or None: it insists on an absolute path."""
+    found = shutil.which("sshd")
+    return found or ("/usr/sbin/sshd" if os.access("/usr/sbin/sshd", os.X_OK) else None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Sshd:
+    """A running server. `login` is the account that this process runs as: sshd without root knows no other."""
+
+    dir: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def login(self) -> str:
+        return getpass.getuser()
+
+    @property
+    def host_key(self) -> str:
+        return (self.dir / "host_key.pub").read_text().strip()
+
+    @property
+    def log(self) -> str:
+        return (self.dir / "log").read_text(errors="replace")
+
+    def stop(self) -> None:
+        """End the server and every child that it forked."""
+        children = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+        self.process.terminate()
+        for child in children:
+            try:
+                os.kill(int(child), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(5)
+
+    def new_host_key(self) -> None:
+        """From now on it shows another host key, as a rebuilt machine or an impostor does."""
+        for name in ("host_key", "host_key.pub"):
+            (self.dir / name).unlink()
+        make_key(self.dir / "host_key")
+        self.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        wait_for_port(self.port)
+
+
+def make_key(path: Path, kind: str = "ed25519", bits: int | None = None) -> str:
+    """A fresh key pair at `path`; returns the public line."""
+    size = [] if bits is None else ["-b", str(bits)]
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-C", "test", "-f", str(path)], check=True
+    )
+    return (
+        path.with_suffix(".pub").read_text().strip()
+        if path.suffix
+        else Path(f"{path}.pub").read_text().strip()
+    )
+
+
+def start(
+    directory: Path,
+    *,
+    ca: str | None = None,
+    authorized_keys: str = "",
+    extra: str = "",
+    port: int | None = None,
+) -> Sshd:
+    """A server that trusts certificates of `ca` (a public line) and the given keys."""
+    binary = sshd_binary()
+    assert binary, "sshd is missing: apt-get install openssh-server"
+    directory.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    port = port or free_port()
+    if not (directory / "host_key").exists():
+        make_key(directory / "host_key")
+    (directory / "authorized_keys").write_text(authorized_keys)
+    ca_line = ""
+    if ca is not None:
+        (directory / "ca.pub").write_text(ca + "\n")
+        ca_line = f"TrustedUserCAKeys {directory}/ca.pub"
+    config = directory / "sshd_config"
+    config.write_text(CONFIG.format(port=port, dir=directory, ca=ca_line, extra=extra))
+    process = subprocess.Popen(
+        [binary, "-D", "-f", str(config), "-E", str(directory / "log")], stdin=subprocess.DEVNULL
+    )
+    wait_for_port(port)
+    return Sshd(directory, port, process)
+
+
+def wait_for_port(port: int, seconds: float = 10.0) -> None:
+    """Until something listens there. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.02)
+    raise TimeoutError(f"nothing listens on port {port}")

@@ -124,9 +124,10 @@ class Authenticator:
 
     def _on_service_request(self, m: Message) -> None:
         name = Reader(m.get_remainder()).text(64)
-        if name != "ssh-userauth" or self._state is not State.SERVICE:
+        if name != "ssh-userauth" or self._state in (State.DONE, State.OVER):
             raise SSHException("a service that isn't offered, or not now")
-        self._state = State.KEY
+        if self._state is State.SERVICE:
+            self._state = State.KEY  # paramiko's client asks for the service again before its second step
         self._leg.send(message(Msg.SERVICE_ACCEPT, string(name)))
 
     def _on_request(self, m: Message) -> None:

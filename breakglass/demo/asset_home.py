@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 RC = """\
-PS1='\\[\\e[36m\\]${LOGIN}@${HOST}\\[\\e[0m\\]:\\w\\$ '
+PS1='\\[\\e[36m\\]${LOGIN}@${HOST}\\[\\e[0m\\]:\\w$ '
 [ -n "$BASH_VERSION" ] || PS1="${LOGIN}@${HOST}:\\$ "
 alias ll='ls -l'
 [ -z "$BASH_VERSION" ] || bind 'set enable-bracketed-paste off'

@@ -37,12 +37,13 @@ ROB = Player("rob", "Rob Okafor", ("responder",), ("responders",))
 NORA = Player("nora", "Nora Lindqvist", ("responder",), ("responders",))
 ADA = Player("ada", "Ada Novak", ("approver",), ("ot-leads", "it-leads"))
 BEN = Player("ben", "Ben Haddad", ("approver",), ("ot-leads", "it-leads"))
-SAM = Player("sam", "Sam Whitfield", ("supervisor", "approver"), ("site-managers",))
+KIT = Player("kit", "Kit Sorensen", ("approver",), ("ot-leads",))
+SAM = Player("sam", "Sam Whitfield", ("supervisor", "approver"), ("supervisors", "site-managers"))
 VERA = Player("vera", "Vera Moreau", ("reviewer",), ("reviewers",))
 OTTO = Player("otto", "Otto Brandt", ("auditor",), ("auditors",))
 ADMIN = Player("admin", "Alex Admin", ("administrator",), ("administrators",))
 
-PEOPLE = (RITA, ROB, NORA, ADA, BEN, SAM, VERA, OTTO, ADMIN)
+PEOPLE = (RITA, ROB, NORA, ADA, BEN, KIT, SAM, VERA, OTTO, ADMIN)
 
 
 class Way(StrEnum):
@@ -59,17 +60,35 @@ class Machine:
 
     name: str
     description: str
+    owner: str
     asset_class: str
     logins: tuple[str, ...]
     way: Way
     preferred_port: int
 
 
+OPERATOR = ("operator",)
 MACHINES = (
     Machine(
-        "hist-01", "Process historian, line 1", "historian", ("operator", "histadmin"), Way.CERTIFICATE, 22101
+        name="hist-01",
+        description="Process historian, line 1",
+        owner="OT data services",
+        asset_class="historian",
+        logins=("operator", "histadmin"),
+        way=Way.CERTIFICATE,
+        preferred_port=22101,
     ),
-    Machine("hmi-02", "HMI server pair, line 2", "hmi", ("operator",), Way.PASSWORD, 22102),
-    Machine("eng-ws-03", "Engineering workstation", "engineering", ("engineer",), Way.KEY, 22103),
-    Machine("bms-04", "Building management server", "building", ("operator",), Way.CERTIFICATE, 22104),
+    Machine("hmi-02", "HMI server, line 2", "Control systems team", "hmi", OPERATOR, Way.PASSWORD, 22102),
+    Machine(
+        "eng-ws-03",
+        "Engineering workstation",
+        "Control systems team",
+        "engineering",
+        ("engineer",),
+        Way.KEY,
+        22103,
+    ),
+    Machine(
+        "bms-04", "Building management server", "Facilities", "building", OPERATOR, Way.CERTIFICATE, 22104
+    ),
 )

@@ -157,3 +157,14 @@ def write_private(file: Path, text: str) -> None:
 
 def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
+
+
+def adopt(environ: dict[str, str] | os._Environ[str] = os.environ) -> Place | None:
+    """With no BREAKGLASS_* setting given and a demo set up here, a command speaks to that demo."""
+    if any(name.startswith("BREAKGLASS_") for name in environ):
+        return None
+    place = here(environ)
+    if not (place.dir / "secrets.json").exists():
+        return None
+    environ.update(place.settings())
+    return place

@@ -1,0 +1,20 @@
+"""demo: everything on this machine, until Ctrl-C. `make demo` sets up first and then does the same."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from breakglass.demo import supervisor
+
+
+class Command(BaseCommand):
+    help = (
+        "Run the demo: web page, gateway, Celery, Valkey and pretended machines (DEMO_PORT, DEMO_DIR, ...)."
+    )
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        sys.exit(supervisor.main())

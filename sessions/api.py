@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -245,11 +245,14 @@ def _not_offered(request: HttpRequest, ref: str) -> dict[str, Any]:
 
 
 def _aware(at: datetime | None) -> datetime | None:
-    if at is not None and at.tzinfo is None:
-        raise refuse(
-            RefusalCode.BAD_INPUT, problem="Give times with their zone, such as 2026-11-21T20:00:00Z."
-        )
-    return at
+    if at is None:
+        return None
+    try:
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except OverflowError:
+        pass
+    raise refuse(RefusalCode.BAD_INPUT, problem="Give times with their zone, such as 2026-11-21T20:00:00Z.")
 
 
 def _shape(row: SSHSession) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.urls import path, re_path
+from django.urls import re_path
 from django.urls.resolvers import URLPattern
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
@@ -58,18 +58,13 @@ def build() -> NinjaAPI:
 def urls() -> tuple[list[Any], str, str]:
     """What `breakglass.urls` includes at /api/v1/."""
     patterns, app_name, namespace = build().urls
-    kept = [_in_shape(pattern) for pattern in patterns if not _is_root(pattern)]
-    return [*kept, path("", nothing_here), re_path(r"^.*$", nothing_here)], app_name, namespace
+    return [*map(_in_shape, patterns), re_path(r"^.*$", nothing_here)], app_name, namespace
 
 
 @csrf_exempt
 def nothing_here(request: HttpRequest) -> HttpResponse:
     """An address that the API doesn't have."""
     return errors.respond(refusal(RefusalCode.NOT_FOUND, what="address in the API"))
-
-
-def _is_root(pattern: Any) -> bool:
-    return isinstance(pattern, URLPattern) and pattern.name == "api-root"
 
 
 def _in_shape(pattern: Any) -> Any:

@@ -5,27 +5,20 @@ from typing import Any
 
 import pytest
 
-from breakglass import clock as wall
 from tests.api import scene
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> scene.HandClock:
-    hand = scene.HandClock()
-    monkeypatch.setattr(wall, "now", hand.now)
-    return hand
+from tests.support.clock import FrozenClock
 
 
 @pytest.fixture
 def data_dir(settings: Any, tmp_path: Path) -> Path:
+    """A recording store of its own for each test."""
     settings.BREAKGLASS = settings.BREAKGLASS.model_copy(update={"data_dir": tmp_path})
-    settings.ALLOWED_HOSTS = ["testserver", "localhost"]
     return tmp_path
 
 
 @pytest.fixture
-def plant(db: None, clock: scene.HandClock, data_dir: Path) -> scene.Plant:
-    return scene.plant(clock)
+def plant(db: None, frozen: FrozenClock, data_dir: Path) -> scene.Plant:
+    return scene.plant(frozen)
 
 
 @pytest.fixture

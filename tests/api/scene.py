@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from django.contrib.auth.models import Group
 from django.test import Client
 
+from breakglass.demo.cast import MACHINES, Player
 from breakglass.models import AccessRequest, Grant, Incident, Lock, Person
 from breakglass.services import (
     approvals,
-    assets,
     grants,
     incidents,
     locks,
@@ -28,6 +22,7 @@ from breakglass.services import (
     second_factor,
     tokens,
 )
+from breakglass.services.assets import LoginForm
 from breakglass.services.requests import SubmitForm
 from playbooks.loader import load_catalog
 from sessions import services as data_plane
@@ -36,34 +31,12 @@ from sessions.recording.recorder import Recorder
 from sessions.services import ChannelFacts, OpenForm, Totals
 from sessions.services.recordings import store
 from sessions.states import EndReason
+from tests.support import cast as house
+from tests.support.clock import FrozenClock
 
-ROLES = {
-    "rita": ["responders"],
-    "rob": ["responders"],
-    "ada": ["ot-leads", "it-leads"],
-    "ben": ["ot-leads", "it-leads"],
-    "ivy": ["it-leads"],  # an approver, but not of the historian's playbook
-    "vera": ["reviewers"],
-    "otto": ["auditors"],
-    "admin": ["administrators"],
-}
-KINDS = {"hist-01": "historian", "hmi-02": "hmi", "eng-ws-03": "engineering", "bms-04": "building"}
-LOGINS = {"hist-01": ["operator", "histadmin"], "eng-ws-03": ["engineer"]}
-START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
-
-
-class HandClock:
-    """The wall clock of the tests: it stands until it is turned."""
-
-    def __init__(self, at: datetime = START) -> None:
-        self.at = at
-
-    def now(self) -> datetime:
-        return self.at
-
-    def turn(self, **by: float) -> datetime:
-        self.at += timedelta(**by)
-        return self.at
+IVY = Player(
+    "ivy", "Ivy Chen", ("approver",), ("it-leads",)
+)  # approves, but not under the historian's playbook
 
 
 @dataclass
@@ -88,14 +61,14 @@ class Answer:
 class Plant:
     """Everybody, their tokens, and what was set up."""
 
-    clock: HandClock
+    clock: FrozenClock
     people: dict[str, Person] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
 
     def otp(self, name: str) -> str:
         """A fresh code of that person's app; the clock moves on so that each is new."""
-        self.clock.turn(seconds=30)
-        return second_factor.current_code(self.people[name], self.clock.now())
+        self.clock.forward(seconds=30)
+        return second_factor.current_code(self.people[name], self.clock.now)
 
     def call(self, name: str | None, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One call by that person, or by nobody."""
@@ -116,15 +89,16 @@ class Plant:
         return self.call(name, "POST", path, body)
 
 
-def plant(clock: HandClock) -> Plant:
-    """People, assets and the catalogue's playbooks."""
-    made = Plant(clock)
-    for name, groups in ROLES.items():
-        made.people[name] = _person(name, groups, clock.now())
-        _, made.tokens[name] = tokens.issue_known(made.people[name], "tests", clock.now())
-    for name, kind in KINDS.items():
-        _register(name, kind, clock.now())
-    playbooks.publish(_catalog(), clock.now())
+def plant(clock: FrozenClock) -> Plant:
+    """Everybody, the demo's machines and the catalogue's playbooks."""
+    made = Plant(clock, house.everybody(clock.now).people)
+    made.people["ivy"] = house.enter(IVY, clock.now)
+    for name, person in made.people.items():
+        _, made.tokens[name] = tokens.issue_known(person, "tests", clock.now)
+    for machine in MACHINES:
+        logins = [LoginForm(login, "certificate") for login in machine.logins]
+        house.machine(clock.now, machine.name, kind=machine.asset_class, logins=logins)
+    playbooks.publish(_catalog(), clock.now)
     return made
 
 
@@ -157,15 +131,15 @@ class Things:
 def things(made: Plant) -> Things:
     """All of it is rita's, under historian-down; ada approved. The lock is on hmi-02."""
     clock, people = made.clock, made.people
-    incident = incidents.open_incident(people["ada"], "The historian stopped", clock.now())
+    incident = incidents.open_incident(people["ada"], "The historian stopped", clock.now)
     ended = approved(made, incident)
     session = recorded_session(made, ended)
-    grants.release(ended.pk, people["rita"], clock.turn(seconds=5))
-    review = data_plane.open_review(ended.pk, clock.now())
+    grants.release(ended.pk, people["rita"], clock.forward(seconds=5))
+    review = data_plane.open_review(ended.pk, clock.now)
     assert review is not None
     live = approved(made, incident)
     lock = locks.place(
-        people["admin"], "asset", "hmi-02", "under investigation", made.otp("admin"), clock.now()
+        people["admin"], "asset", "hmi-02", "under investigation", made.otp("admin"), clock.now
     )
     pending = ask(made, incident)
     ended.refresh_from_db()
@@ -176,12 +150,12 @@ def ask(made: Plant, incident: Incident, slug: str = "historian-down") -> Access
     form = SubmitForm(
         slug, incident.pk, ("hist-01",), "The trend has stopped; restart the service", "operator"
     )
-    return requests.submit(made.people["rita"], form, made.clock.now())
+    return requests.submit(made.people["rita"], form, made.clock.now)
 
 
 def approved(made: Plant, incident: Incident) -> Grant:
     request = ask(made, incident)
-    approvals.approve(request.pk, made.people["ada"], made.otp("ada"), "go on", made.clock.now())
+    approvals.approve(request.pk, made.people["ada"], made.otp("ada"), "go on", made.clock.now)
     return Grant.objects.get(request=request)
 
 
@@ -198,14 +172,9 @@ def opened_session(made: Plant, grant: Grant) -> SSHSession:
         factor="publickey+totp",
         gateway_id="gw-test",
     )
-    session = data_plane.open_session(form, made.clock.now())
-    data_plane.mark_live(session.pk, "127.0.0.1:22", "SHA256:pinned", made.clock.now())
+    session = data_plane.open_session(form, made.clock.now)
+    data_plane.mark_live(session.pk, "127.0.0.1:22", "SHA256:pinned", made.clock.now)
     return session
-
-
-class _Seconds:
-    def monotonic(self) -> float:
-        return 1.0
 
 
 def recorded_session(made: Plant, grant: Grant) -> SSHSession:
@@ -213,33 +182,16 @@ def recorded_session(made: Plant, grant: Grant) -> SSHSession:
     session = opened_session(made, grant)
     store().prepare()
     header = {"width": 80, "height": 24, "timestamp": 1, "env": {"TERM": "xterm"}, "breakglass": {}}
-    recorder = Recorder(store().open_path(session.pk), header, clock=_Seconds())
+    recorder = Recorder(store().open_path(session.pk), header, clock=made.clock)
     recorder.output(0, b"hello from the historian\r\n")
     recorder.close()
-    facts = ChannelFacts(number=0, kind="exec", opened_at=made.clock.now(), command="uptime", exit_status=0)
+    facts = ChannelFacts(number=0, kind="exec", opened_at=made.clock.now, command="uptime", exit_status=0)
     data_plane.save_channel(session.pk, facts)
-    data_plane.end_session(session.pk, EndReason.CLIENT_CLOSED, Totals(1, 26), made.clock.turn(seconds=5))
-    assert data_plane.seal_recording(session.pk, made.clock.now())
+    data_plane.end_session(session.pk, EndReason.CLIENT_CLOSED, Totals(1, 26), made.clock.forward(seconds=5))
+    assert data_plane.seal_recording(session.pk, made.clock.now)
     return session
 
 
 @cache
 def _catalog() -> Any:
     return tuple(loaded.spec for loaded in load_catalog())
-
-
-def _person(name: str, groups: list[str], now: datetime) -> Person:
-    person = Person(username=name, full_name=name.title(), created_at=now)
-    person.set_unusable_password()
-    person.save()
-    person.groups.set([Group.objects.get_or_create(name=group)[0] for group in groups])
-    secret = base64.b32encode(hashlib.sha256(name.encode()).digest()[:20]).decode()
-    second_factor.enrol_known(person, secret, now)
-    return person
-
-
-def _register(name: str, kind: str, now: datetime) -> None:
-    key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    logins = [assets.LoginForm(login, "certificate") for login in LOGINS.get(name, ["operator"])]
-    form = assets.AssetForm(name, name, kind, "127.0.0.1", 22, [key.decode()], logins, owner="Operations")
-    assets.register(form, by=None, now=now)

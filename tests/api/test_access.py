@@ -42,7 +42,7 @@ TABLE = [
     Row("POST", "/grants/{live}/revoke", "    401 403 404 200 404 403 403 200", {"otp": OTP, "reason": "over"}),
     Row("POST", "/grants/{live}/extend", "    401 403 404 403 404 403 403 403"),
     Row("GET", "/incidents", "                401 200 200 200 200 200 200 200"),
-    Row("POST", "/incidents", "               401 201 201 201 201 201 201 201", {"title": "Pump 3 stopped"}),
+    Row("POST", "/incidents", "               401 201 201 201 201 403 403 201", {"title": "Pump 3 stopped"}),
     Row("GET", "/incidents/{incident}", "     401 200 200 200 200 200 200 200"),
     # 409: allowed, but a review is not signed yet.
     Row("POST", "/incidents/{incident}/close", "401 403 403 403 403 403 403 409"),

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 from paramiko import ECDSAKey, Ed25519Key, PKey, RSAKey
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
-from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal, refuse
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
 from sessions.gateway.names import Address, parse
 from sessions.gateway.wire import Disconnect, Msg, Reader, boolean, message, string, u32
 
@@ -42,7 +43,7 @@ PROMPT = "One-time code: "
 class Identity:
     """Whom a verified signature stands for. `person_id` is immutable; `key` is the key's fingerprint."""
 
-    person_id: object
+    person_id: UUID
     username: str
     key: str
 
@@ -289,11 +290,6 @@ def _load(algorithm: str, blob: bytes) -> PKey | None:
     try:
         inner = Reader(blob).text(64)
         wanted = "ssh-rsa" if key_class is RSAKey else algorithm
-        return key_class(data=blob) if inner == wanted else None
+        return key_class(data=blob) if inner == wanted else None  # type: ignore[arg-type]
     except (SSHException, ValueError, TypeError):
         return None
-
-
-def unavailable() -> Refused:
-    """What is said when the database can't be asked: unknown means no."""
-    return refuse(RefusalCode.DATABASE_UNAVAILABLE)

@@ -38,7 +38,7 @@ class Visitor:
         self.deadline = clock.monotonic() + gateway.limits.grace
         self._console_channels = 0
         self._gone = threading.Event()
-        self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self))  # type: ignore[arg-type, return-value]
+        self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self))
         self.leg.connection = self
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class Visitor:
         LocalChannel(self.leg, self._console).open(remote_id, window, max_packet)
 
     def _console(self, channel: LocalChannel, command: str | None) -> int:
-        assert self.identity is not None  # noqa: S101
+        assert self.identity is not None
         return console.serve(channel, self.identity, command)
 
     def on_global_request(self, name: str, want_reply: bool, body: Reader) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import redis
@@ -69,17 +70,20 @@ def listen(look_again: Callable[..., None], stop: threading.Event) -> None:
             if stop.is_set():
                 return
             if rung is not None:
-                _route(rung[0], look_again)
+                _route(rung[0], rung[1], look_again)
     except (redis.RedisError, OSError, json.JSONDecodeError) as error:
         log.info("the doorbell is away: %s", error)
 
 
-def _route(topic: str, look_again: Callable[..., None]) -> None:
+def _route(topic: str, payload: dict[str, Any], look_again: Callable[..., None]) -> None:
+    """One session, one grant's sessions, or all where a lock, a person or an incident changed."""
     kind, _, name = topic.partition(":")
     try:
         if kind == "session":
             look_again(session_id=UUID(name))
         elif kind == "grant":
             look_again(grant_id=UUID(name))
+        elif not payload.keys() & {"session", "grant"}:
+            look_again()
     except ValueError:
         return

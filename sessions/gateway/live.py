@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
-
-from paramiko.ssh_exception import SSHException
 
 from breakglass import clock
 from breakglass.domain.policy import ChannelKind
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
+LINE_BEFORE_FAREWELL = 0.008
 
 
-class SessionOver(SSHException):
-    """The session has ended: nothing is relayed any more."""
+class SessionOver(EOFError):
+    """The session has ended: nothing is relayed any more. To a leg's reader it is as good as the end of the stream."""
 
 
 class Clerk(Protocol):
@@ -237,27 +238,31 @@ class LiveSession:
         text = f"Breakglass: this session was ended: {END_WORDING[reason]}. [{reason}]"
         self.asset_leg.cut(Disconnect.BY_APPLICATION, "session over")
         self.asset_leg.bury()
+        self.person_leg.mute()
+        told = 0
         for channel in self._open_channels():
             if not channel.tell_now(text):
                 break
-        self.person_leg.cut(Disconnect.BY_APPLICATION, text)
-        threading.Thread(target=self._finish, name="session-end", daemon=True).start()
+            told += 1
+        threading.Thread(target=self._finish, args=(text, told), name="session-end", daemon=True).start()
         return True
 
-    def _finish(self) -> None:
-        """What may wait: the recording's end, the books. The relay threads have nothing to relay to any more."""
+    def _finish(self, text: str, told: int) -> None:
+        """What may wait: the farewell, the recording's end, the books. Nothing is relayed any more.
+
+        A client that reads the line on a channel and the farewell in one go exits before it shows the line.
+        """
+        if told:
+            time.sleep(LINE_BEFORE_FAREWELL)
+        self.person_leg.cut(Disconnect.BY_APPLICATION, text)
         with self._lock:
             channels, self._channels = list(self._channels.values()), {}
             for channel in channels:
                 self._close_books(channel)
-        try:
+        with contextlib.suppress(RecordingFailed):  # the file is ended as far as the disk allows; its seal says so
             self._recorder.marker(f"session ended: {self.reason}")
-        except RecordingFailed:
-            pass  # the seal says so
-        try:
+        with contextlib.suppress(RecordingFailed):
             self._recorder.close()
-        except RecordingFailed:
-            pass  # the file is ended as far as the disk allowed; sealing says so
         self._clerk.ended(self)
         if self.on_end is not None:
             self.on_end(self)

@@ -45,7 +45,7 @@ END_OF = {
 
 def open_session(visitor: Visitor, identity: Identity, address: Address) -> tuple[LiveSession, str]:
     """A session that is connected, recorded and not yet relaying, and the banner to show. Raises Refused."""
-    assert address.asset is not None  # noqa: S101
+    assert address.asset is not None
     authorization = pep.authorize(identity, address.asset, address.login)
     store = Store(settings.BREAKGLASS.data_dir)
     _check_space(store)
@@ -198,11 +198,7 @@ def _give_up(
 
 def banner(row: SSHSession, authorization: SessionAuthorization, grant: Grant) -> str:
     """Who, where, why, until when, and that it is recorded."""
-    person = (
-        Person.get_full_name(grant.person)
-        if "person" in grant._state.fields_cache
-        else authorization.username
-    )
+    person = f"{printable(grant.person.get_full_name())} ({authorization.username})"
     allowed = ", ".join(
         sorted(str(kind) for kind in ChannelKind if kind in authorization.obligations.channels)
     )

@@ -7,6 +7,7 @@ connection before any of it is stored.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import socket
@@ -110,10 +111,8 @@ class Packetizer:
 
     def close(self) -> None:
         self._closed = True
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
 
     def set_log(self, log: object) -> None: ...
@@ -255,7 +254,7 @@ class Packetizer:
             ):
                 continue
             message = Message(bytes(plain[2 : size - padding]))
-            message.seqno = sequence  # type: ignore[attr-defined]
+            message.seqno = sequence
             return command, message
 
     def _read_sealed(self) -> int:

@@ -102,18 +102,18 @@ def authorize(identity: Identity, asset_name: str, login: str | None) -> Session
 def _authorize(identity: Identity, asset_name: str, login: str | None) -> SessionAuthorization:
     now = clock.now()
     obligations = _allowed(
-        decide(Connect(asset_name, login), queries.access_facts(_uuid(identity), asset_name), now)
+        decide(Connect(asset_name, login), queries.access_facts(identity.person_id, asset_name), now)
     )
     if obligations.activate:
         grants.activate(obligations.grant_id, now)
         again = Continue(asset_name, obligations.login, obligations.grant_id)
-        obligations = _allowed(decide(again, queries.access_facts(_uuid(identity), asset_name), now))
+        obligations = _allowed(decide(again, queries.access_facts(identity.person_id, asset_name), now))
     if obligations.ends_at is None:
         raise refuse(RefusalCode.GRANT_ENDED, asset=asset_name, state="not begun", url="the playbook's page")
     asset = Asset.objects.get(pk=obligations.asset_id)
     return SessionAuthorization(
         decision_id=uuid4(),
-        person_id=_uuid(identity),
+        person_id=identity.person_id,
         username=identity.username,
         asset_id=asset.pk,
         destination=Destination(asset.name, asset.host, asset.port),
@@ -165,7 +165,3 @@ def _allowed(decision: Allow | Needs | Deny) -> Obligations:
 
 def _deadline(ends_at: datetime) -> float:
     return clock.monotonic() + (ends_at - clock.now()).total_seconds()
-
-
-def _uuid(identity: Identity) -> UUID:
-    return UUID(str(identity.person_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
@@ -72,10 +73,8 @@ class Gateway:
     def stop(self) -> None:
         """Accept nobody any more and end what lives, telling people why. Safe to call from a signal handler."""
         self._draining.set()
-        try:
+        with contextlib.suppress(OSError):
             self._waker.send(b"\0")
-        except OSError:
-            pass
 
     # Accepting. ------------------------------------------------------------------------------------------
 
@@ -179,10 +178,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _drop(sock: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     sock.close()
 
 

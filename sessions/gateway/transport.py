@@ -7,6 +7,7 @@ import, and `paramiko==5.1.*` is pinned.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -96,16 +97,18 @@ class Authenticator(Protocol):
 class Leg(Transport):
     """A connection whose channels are spliced: messages 80 to 100 go to our own tables, in the reader thread."""
 
-    packetizer: Packetizer
+    packetizer: Packetizer  # type: ignore[assignment]
+    _expected_packet: tuple[int, ...]
+    _preferred_keys: tuple[str, ...]
     _kex_info = Transport._kex_info | {"curve25519-sha256": KexCurve25519}  # type: ignore[attr-defined]
-    _preferred_kex = KEX
-    _preferred_ciphers = GCM + CTR
-    _preferred_macs = ETM
+    _preferred_kex: tuple[str, ...] = KEX
+    _preferred_ciphers: tuple[str, ...] = GCM + CTR
+    _preferred_macs: tuple[str, ...] = ETM
     _preferred_pubkeys = PUBKEYS
     _CLIENT_ID = "Breakglass"
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, packetizer_class=Packetizer)
+        super().__init__(sock, packetizer_class=Packetizer)  # type: ignore[arg-type]
         sock.settimeout(None)
         tune(sock)
         self.name = "ssh-leg"
@@ -129,13 +132,17 @@ class Leg(Transport):
                 self.connection.on_down(self.saved_exception)
 
     def cut(self, code: Disconnect, text: str, *, farewell: bool = True) -> None:
-        """End this connection now: DISCONNECT as best effort, then both directions of the socket. Never waits."""
-        self._cut = True
-        self.packetizer.sink = None
-        self.ends = {}
+        """End this connection now: DISCONNECT as best effort, then our direction of the socket. Never waits."""
+        self.mute()
         if farewell:
             self.send_now(message(Msg.DISCONNECT, u32(code), string(text), string("en")))
         self._shutdown(socket.SHUT_WR if farewell else socket.SHUT_RDWR)
+
+    def mute(self) -> None:
+        """From now on nothing that arrives is heard."""
+        self._cut = True
+        self.packetizer.sink = None
+        self.ends = {}
 
     def bury(self) -> None:
         """Close what `cut` left half open for the other side to read its farewell."""
@@ -143,10 +150,8 @@ class Leg(Transport):
         self._shutdown(socket.SHUT_RDWR)
 
     def _shutdown(self, how: int) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.sock.shutdown(how)
-        except OSError:
-            pass
 
     @property
     def is_cut(self) -> bool:
@@ -225,7 +230,7 @@ class Leg(Transport):
         self.packetizer.sink = self._sink
 
     def _sink(self, plain: bytearray, size: int) -> bool:
-        if self._expected_packet:  # type: ignore[has-type]
+        if self._expected_packet:
             return False
         end = self.ends.get(int.from_bytes(plain[2:6], "big"))
         body = size - plain[0]
@@ -321,7 +326,7 @@ class ServerLeg(Leg):
 
     def _parse_newkeys(self, m: Message) -> None:
         if self.auth_handler is None:
-            self.auth_handler = self._make_authenticator(self)
+            self.auth_handler = self._make_authenticator(self)  # type: ignore[assignment]
         super()._parse_newkeys(m)
 
     def _ensure_authed(self, ptype: int, message: Message) -> None:
@@ -356,7 +361,7 @@ class ClientLeg(Leg):
             body.string(64 * 1024)
         if body.u32() > 8 or self.auth_handler is None or self.is_authenticated():
             raise SSHException("a question that can't be answered")
-        self.auth_handler._parse_userauth_info_request(m)
+        self.auth_handler._parse_userauth_info_request(m)  # type: ignore[attr-defined]
 
 
 def _host_key_algorithms(types: tuple[str, ...]) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class AssetConnection:
         self.session: LiveSession | None = None
 
     def on_channel_open(self, kind: str, remote_id: int, window: int, max_packet: int, body: Reader) -> None:
-        assert self.leg is not None  # noqa: S101
+        assert self.leg is not None
         self.leg.send(
             message(
                 Msg.OPEN_FAILURE,

@@ -18,9 +18,27 @@ from django.db import connections
 from django_otp.oath import TOTP
 
 from breakglass import clock
-from breakglass.models import AccessRequest, Asset, AuditEvent, Grant, Incident, Person, PlaybookVersion, TotpFactor
-from breakglass.services import assets, credentials, incidents, keys, people, playbooks, requests, second_factor
+from breakglass.models import (
+    AccessRequest,
+    Asset,
+    AuditEvent,
+    Grant,
+    Incident,
+    Person,
+    PlaybookVersion,
+    TotpFactor,
+)
 from breakglass.services import approvals as approving
+from breakglass.services import (
+    assets,
+    credentials,
+    incidents,
+    keys,
+    people,
+    playbooks,
+    requests,
+    second_factor,
+)
 from playbooks.schema import PlaybookSpec
 from sessions.gateway.hostkey import public_line
 from sessions.gateway.limits import Limits

@@ -1,0 +1,236 @@
+"""How sessions end: on time, when somebody says so, and with the reason on the person's screen. No byte after it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pexpect
+import pytest
+
+from breakglass import clock
+from breakglass.services import grants, locks, people
+from sessions import services
+from sessions.gateway.live import LiveSession
+from tests.gateway import house as building
+from tests.gateway.house import House
+
+TICKER = "i=0; while :; do i=$((i+1)); echo tick-$i; sleep 0.02; done"
+
+
+def live(house: House) -> LiveSession:
+    assert house.gateway is not None
+    (session,) = house.gateway._sessions.values()
+    return session
+
+
+def look(house: House) -> None:
+    """As the doorbell does: Redis isn't part of these tests."""
+    assert house.gateway is not None
+    house.gateway._watchdog.look_again()
+
+
+def test_a_shell_is_cut_at_the_end_of_the_grant_with_the_reason(house: House) -> None:
+    grant = house.grant()
+    child = house.prompt()
+    end = house.ends_in(grant, 3)
+    look(house)
+    child.expect("the time of your grant is over", timeout=6)
+    assert abs((clock.now() - end).total_seconds()) < 0.5
+    child.expect(pexpect.EOF)
+    session = house.ended()
+    assert session.end_reason == "expired"
+    assert session.ended_at is not None and abs((session.ended_at - end).total_seconds()) < 0.5
+
+
+def test_a_command_under_load_gets_no_byte_after_the_end(house: House) -> None:
+    grant = house.grant()
+    client = house.popen("cat /dev/zero")
+    assert client.stdout is not None
+    client.stdout.read(1_000_000)
+    end = house.ends_in(grant, 1.5)
+    look(house)
+    while client.stdout.read(1 << 20):
+        pass
+    assert (clock.now() - end).total_seconds() < 1.0
+    client.wait(5)
+    assert client.stderr is not None
+    assert b"the time of your grant is over" in client.stderr.read()
+    assert house.ended().end_reason == "expired"
+
+
+def test_a_multiplexed_connection_ends_for_all_its_channels(house: House) -> None:
+    grant = house.grant()
+    control = house.dir / "cm"
+    master = house.popen("-N", options=("-M", "-S", str(control)))
+    for _ in range(200):
+        if control.exists():
+            break
+        time.sleep(0.05)
+    slaves = [
+        subprocess.Popen(
+            ["ssh", "-S", str(control), "127.0.0.1", TICKER],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    for slave in slaves:
+        assert slave.stdout is not None
+        assert slave.stdout.readline() == b"tick-1\n"
+    house.ends_in(grant, 1)
+    look(house)
+    for slave in slaves:
+        assert slave.wait(5) != 0
+        assert slave.stderr is not None
+        assert b"the time of your grant is over" in slave.stderr.read()
+    assert master.wait(5) != 0
+    assert house.ended().end_reason == "expired"
+    after = house.run("true")
+    assert b"grant_ended" in after.stderr and after.returncode == 255
+
+
+def test_setting_the_wall_clock_back_gives_no_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    grant = house.grant()
+    house.ends_in(grant, 2.5)
+    child = house.prompt()
+    from datetime import timedelta
+
+    real = clock.now
+    monkeypatch.setattr(clock, "now", lambda: real() - timedelta(hours=1))
+    look(house)
+    child.expect("the time of your grant is over", timeout=5)
+
+
+def test_a_grant_whose_clock_starts_at_first_use_starts_with_the_first_connection(house: House) -> None:
+    grant = house.grant(clock={"starts": "first_use", "use_within_minutes": 30})
+    assert grant.state == "armed"
+    assert house.run("true").returncode == 0
+    grant.refresh_from_db()
+    assert grant.state == "active" and grant.ends_at is not None
+
+
+@pytest.mark.parametrize(
+    ("minutes", "left", "said"), [(30, 600, "in 10 minutes"), (30, 300, "in 5 minutes"), (30, 60, "in 1 minute")]
+)
+def test_warnings_come_before_the_end(house: House, minutes: int, left: int, said: str) -> None:
+    grant = house.grant(minutes=minutes)
+    child = house.prompt()
+    house.ends_in(grant, left + 0.7)
+    look(house)
+    child.expect(f"ends {said}", timeout=4)
+    child.sendline("echo still-$((1+1))")
+    child.expect("still-2")
+    child.sendline("exit")
+    session = house.ended()
+    assert f"ends {said}" in house.recording(session)
+
+
+def test_a_warning_to_a_command_goes_to_its_errors_and_not_into_its_output(house: House) -> None:
+    grant = house.grant()
+    client = house.popen("sleep 2.5; echo done")
+    time.sleep(0.8)
+    house.ends_in(grant, 60.5)
+    look(house)
+    out, err = client.communicate(timeout=10)
+    assert out == b"done\n"
+    assert b"ends in 1 minute" in err
+
+
+def test_a_revoked_grant_ends_its_session_at_once(house: House) -> None:
+    grant = house.grant()
+    child = house.prompt()
+    grants.revoke(grant.pk, house.ada.person, "wrong machine", house.ada.code(), clock.now())
+    look(house)
+    child.expect("your access was withdrawn", timeout=3)
+    assert house.ended().end_reason == "revoked"
+
+
+def test_a_released_grant_ends_its_session(house: House) -> None:
+    grant = house.grant()
+    child = house.prompt()
+    grants.release(grant.pk, house.rita.person, clock.now())
+    look(house)
+    child.expect("you released the grant", timeout=3)
+    assert house.ended().end_reason == "released"
+
+
+def test_without_a_doorbell_a_revocation_is_noticed_within_six_seconds(house: House) -> None:
+    grant = house.grant()
+    child = house.prompt()
+    grants.revoke(grant.pk, house.ada.person, "wrong machine", house.ada.code(), clock.now())
+    child.expect("your access was withdrawn", timeout=6)
+
+
+def test_one_session_is_killed_and_its_neighbour_lives_on(house: House) -> None:
+    house.grant()
+    first = house.prompt()
+    killed = house.session()
+    second = house.prompt()
+    services.kill(killed.pk, house.ada.person, "looks wrong", clock.now())
+    look(house)
+    first.expect("your access was withdrawn", timeout=3)
+    second.sendline("echo alive-$((20+1))")
+    second.expect("alive-21")
+    killed.refresh_from_db()
+    second.sendline("exit")
+    house.ended()
+    killed.refresh_from_db()
+    assert killed.end_reason == "killed"
+
+
+def test_a_lock_ends_the_sessions_that_it_is_about(house: House) -> None:
+    house.grant()
+    child = house.prompt()
+    admin = building.human(house.dir, "admin", ["administrators"])
+    locks.place(admin.person, "asset", "hist-01", "impostor suspected", admin.code(), clock.now())
+    look(house)
+    child.expect("your access was withdrawn", timeout=3)
+    assert house.ended().end_reason == "locked"
+
+
+def test_a_disabled_person_loses_the_session(house: House) -> None:
+    house.grant()
+    child = house.prompt()
+    people.disable(house.rita.person, by=None, now=clock.now())
+    look(house)
+    child.expect("your access was withdrawn", timeout=3)
+    assert house.ended().end_reason == "not_authorized"
+
+
+def test_a_shell_in_which_nothing_is_typed_ends_idle(house: House) -> None:
+    house.grant()
+    child = house.prompt()
+    child.sendline(TICKER)
+    child.expect("tick-3")
+    live(house).last_typed -= 600
+    child.expect("nothing was typed for too long", timeout=3)
+    assert house.ended().end_reason == "idle"
+
+
+def test_a_session_that_nobody_can_confirm_ends_after_half_a_minute(house: House) -> None:
+    house.grant()
+    child = house.prompt()
+    live(house).confirmed -= 31
+    child.expect("could not confirm your grant", timeout=3)
+    assert house.ended().end_reason == "lease_lost"
+
+
+def test_a_stopped_gateway_tells_its_people_and_writes_its_books(house: House) -> None:
+    house.grant()
+    child = house.prompt()
+    house.stop()
+    child.expect("the gateway is going down", timeout=3)
+    session = house.session()
+    assert (session.state, session.end_reason) == ("ended", "gateway_stopped")
+
+
+def test_a_kill_reaches_the_client_within_a_tenth_of_a_second(house: House) -> None:
+    house.grant()
+    client = house.popen("cat /dev/zero > /dev/null")
+    time.sleep(1)
+    started = time.monotonic()
+    from sessions.states import EndReason
+
+    live(house).end(EndReason.KILLED)
+    client.wait(5)
+    assert time.monotonic() - started < 0.1

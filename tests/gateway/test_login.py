@@ -1,0 +1,309 @@
+"""Who gets in, and who doesn't, whatever they send. Valid one-time codes are at hand throughout."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+
+import pytest
+
+from breakglass import clock
+from sessions.gateway.limits import Limits
+from sessions.models import SSHSession
+from tests.gateway import house as building
+from tests.gateway.house import House
+from tests.gateway.stranger import Raw, failure, load
+from tests.support import sshd
+
+
+def nobody_got_in(raw: Raw) -> None:
+    """No session was opened, and a channel isn't either."""
+    if raw.transport.is_active():
+        raw.open_session()
+        heard = raw.hear(2)
+        assert heard is None or heard[0] not in (91, 52)
+    assert SSHSession.objects.count() == 0
+    raw.close()
+
+
+def test_key_and_code_open_a_session_that_names_both(house: House) -> None:
+    house.grant()
+    assert house.run("true").returncode == 0
+    session = house.ended()
+    assert session.person == house.rita.person
+    assert session.factor.startswith("totp:")
+    assert session.client_version.startswith("SSH-2.0-OpenSSH")
+
+
+def test_a_key_alone_is_not_enough(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("rita+hist-01", load(house.rita.key))
+    assert failure(raw.hear()) == ("keyboard-interactive", True)
+    nobody_got_in(raw)
+
+
+def test_a_code_alone_is_not_enough(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.keyboard("rita+hist-01")
+    assert failure(raw.hear()) == ("publickey", False)
+    nobody_got_in(raw)
+
+
+def test_an_answer_to_a_question_that_was_not_asked_ends_the_connection(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.answer(house.rita.code())
+    assert raw.closed()
+    nobody_got_in(raw)
+
+
+def test_an_unasked_answer_after_the_key_step_ends_the_connection(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("rita+hist-01", load(house.rita.key))
+    failure(raw.hear())
+    raw.answer(house.rita.code())
+    assert raw.closed()
+    nobody_got_in(raw)
+
+
+def test_a_probe_with_somebodys_public_key_proves_nothing(house: House) -> None:
+    """Anyone may know rita's public key and even a code of hers."""
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("rita+hist-01", load(house.rita.key), signed=False)
+    heard = raw.hear()
+    assert heard is not None and heard[0] == 60
+    raw.keyboard("rita+hist-01")
+    assert failure(raw.hear()) == ("publickey", False)
+    raw.close()
+    again = Raw(house.port)
+    again.service()
+    again.public_key("rita+hist-01", load(house.rita.key), signed=False)
+    again.hear()
+    again.answer(house.rita.code())
+    assert again.closed()
+    nobody_got_in(again)
+
+
+def test_a_signature_by_another_key_is_refused(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("rita+hist-01", load(house.rita.key), by=load(house.ada.key))
+    assert failure(raw.hear()) == ("publickey", False)
+    nobody_got_in(raw)
+
+
+def test_a_signature_of_another_connection_is_refused(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("rita+hist-01", load(house.rita.key), session_id=b"\0" * 32)
+    assert failure(raw.hear()) == ("publickey", False)
+    nobody_got_in(raw)
+
+
+def test_the_key_must_be_of_that_very_person(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("rita+hist-01", load(house.ada.key))
+    assert failure(raw.hear()) == ("publickey", False)
+    nobody_got_in(raw)
+
+
+def test_the_code_must_be_of_the_person_whose_key_it_was(house: House) -> None:
+    house.grant()
+    done = house.run("true", code=house.ada.code())
+    assert done.returncode == 255
+    assert b"second_factor_wrong" in done.stderr
+    assert SSHSession.objects.count() == 0
+
+
+def test_the_name_may_not_change_between_key_and_code(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("ada+hist-01", load(house.ada.key))
+    assert failure(raw.hear())[1]
+    raw.keyboard("rita+hist-01")
+    assert raw.closed()
+    nobody_got_in(raw)
+
+
+def test_a_removed_key_opens_nothing(house: House) -> None:
+    house.grant()
+    house.rita.person.ssh_keys.update(removed_at=clock.now())
+    done = house.run("true")
+    assert done.returncode == 255 and b"Permission denied" in done.stderr
+
+
+def test_a_wrong_code_is_told_and_asked_again(house: House) -> None:
+    house.grant()
+    child = house.shell(code="000000")
+    child.expect("second_factor_wrong")
+    child.expect("One-time code: ")
+    child.sendline(house.rita.code())
+    child.expect("It is recorded")
+    child.sendline("exit")
+    assert any(data["refusal"] == "second_factor_wrong" for data in house.audited("people:second_factor:refused"))
+
+
+def test_a_code_counts_once(house: House) -> None:
+    house.grant()
+    code = house.rita.code()
+    assert house.run("true", code=code).returncode == 0
+    done = house.run("true", code=code)
+    assert done.returncode == 255 and b"second_factor_used" in done.stderr
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 80, 90, 91, 93, 94, 96, 97, 98, 99, 100, 192])
+def test_no_other_message_before_authentication_leads_anywhere(house: House, number: int) -> None:
+    house.grant()
+    for early in (True, False):
+        raw = Raw(house.port)
+        if not early:
+            raw.service()
+            raw.public_key("rita+hist-01", load(house.rita.key))
+            raw.hear()
+        body = {
+            80: (string_("tcpip-forward"), b"\1", string_(""), u32_(0)),
+            90: (string_("session"), u32_(0), u32_(1 << 20), u32_(32768)),
+        }
+        raw.send(number, *body.get(number, (u32_(0), u32_(0), u32_(0), u32_(0))))
+        nobody_got_in(raw)
+
+
+def string_(text: str) -> bytes:
+    return struct.pack(">I", len(text)) + text.encode()
+
+
+def u32_(number: int) -> bytes:
+    return struct.pack(">I", number)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rita+hist-01,x", "rita:hist-01", "rita%hist-01", "rita+hist-01\0", " rita+hist-01", "rita+hist-01 ", "RITA+hist-01",
+     "rita+hist-01\n", "r\u0456ta+hist-01", "rita+h\u0456st-01", "rita+", "+hist-01", "rita+@hist-01", "rita+a b@hist-01",
+     "rita+hist-01@@", "", "rita++hist-01", "rita+../hist-01", "rita+root@hist-01@x"],
+)  # fmt: skip
+def test_a_name_that_cannot_be_read_is_refused_before_anything_is_looked_up(house: House, name: str) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key(name, load(house.rita.key))
+    heard = raw.hear()
+    assert heard is not None and heard[0] == 53 and b"bad_name" in heard[1]
+    assert raw.closed()
+    nobody_got_in(raw)
+
+
+def test_wrong_codes_are_throttled_for_that_address_only(house: House) -> None:
+    house.grant()
+    assert house.gateway is not None
+    for _ in range(2):
+        house.run("true", code="000000")
+        house.rita.code()
+    done = house.run("true", code="000000")
+    assert b"throttled" in done.stderr
+    now = clock.monotonic()
+    assert house.gateway.throttle.wait("rita", "127.0.0.1", now) > 0
+    assert house.gateway.throttle.wait("rita", "192.0.2.7", now) == 0
+    assert house.gateway.throttle.wait("ada", "127.0.0.1", now) == 0
+
+
+def test_an_oversized_packet_ends_the_connection_before_it_is_stored(house: House) -> None:
+    sock = socket.create_connection(("127.0.0.1", house.port), timeout=5)
+    sock.recv(100)
+    sock.sendall(b"SSH-2.0-test\r\n" + struct.pack(">IB", 512 * 1024 * 1024, 4) + b"x" * 100_000)
+    sock.settimeout(3)
+    received = 0
+    try:
+        while chunk := sock.recv(65536):
+            received += len(chunk)
+    except ConnectionResetError:
+        pass
+    assert received < 10_000
+
+
+def test_an_endless_version_line_ends_the_connection(house: House) -> None:
+    sock = socket.create_connection(("127.0.0.1", house.port), timeout=5)
+    sock.settimeout(3)
+    with pytest.raises((BrokenPipeError, ConnectionResetError, ConnectionAbortedError)):
+        for _ in range(1000):
+            sock.sendall(b"x" * 10_000)
+            time.sleep(0.001)
+
+
+class TestGrace:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(grace=1.0, strangers_per_address=5, rate_per_address=1000, burst_per_address=1000)
+
+    @pytest.mark.parametrize("said", [b"", b"SSH-2.0-slow\r\n"])
+    def test_who_says_nothing_is_turned_away(self, house: House, said: bytes) -> None:
+        sock = socket.create_connection(("127.0.0.1", house.port), timeout=5)
+        sock.sendall(said)
+        started = time.monotonic()
+        while sock.recv(65536):
+            pass
+        assert 0.8 < time.monotonic() - started < 2.0
+
+    def test_after_key_exchange_too(self, house: House) -> None:
+        raw = Raw(house.port)
+        assert raw.closed(3)
+
+    def test_more_strangers_than_allowed_are_dropped_and_a_person_still_gets_in_after(self, house: House) -> None:
+        house.grant()
+        held = [socket.create_connection(("127.0.0.1", house.port), timeout=5) for _ in range(5)]
+        for sock in held:
+            assert sock.recv(3) == b"SSH"
+        dropped = socket.create_connection(("127.0.0.1", house.port), timeout=5)
+        assert dropped.recv(100) == b""
+        time.sleep(1.3)
+        assert house.run("true").returncode == 0
+
+    def test_proving_a_key_gives_time_to_type_the_code(self, house: House) -> None:
+        house.grant()
+        command = house.ssh("echo in-$((1+1))")
+        import pexpect
+
+        client = pexpect.spawn(command[0], command[1:], timeout=10, encoding="utf-8")
+        client.expect("One-time code: ")
+        time.sleep(1.5)
+        client.sendline(house.rita.code())
+        client.expect("in-2")
+
+
+def test_a_weak_or_old_kind_of_key_is_not_taken(house: House) -> None:
+    house.grant()
+    path = house.dir / "ecdsa"
+    line = sshd.make_key(path, "ecdsa")
+    from breakglass.services import keys
+
+    keys.register_known(house.rita.person, line, "ecdsa", clock.now())
+    assert house.run("true", key=path).returncode == 0
+    rsa = house.dir / "rsa"
+    line = sshd.make_key(rsa, "rsa", 3072)
+    keys.register_known(house.rita.person, line, "rsa", clock.now())
+    assert house.run("true", key=rsa).returncode == 0
+    done = house.run("true", key=rsa, options=("-o", "PubkeyAcceptedAlgorithms=ssh-rsa"))
+    assert done.returncode == 255
+
+
+def test_two_people_have_two_sessions_and_one_cannot_use_the_others_grant(house: House) -> None:
+    house.grant()
+    ben = building.human(house.dir, "ben", ["responders"])
+    (house.dir / "code").write_text(ben.code())
+    done = house.run("true", user="ben+hist-01", key=ben.key, code=ben.code())
+    assert b"no_grant" in done.stderr and done.returncode == 255

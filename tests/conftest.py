@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
+from playwright.sync_api import Browser
 
 from breakglass.domain.audit import GENESIS
 from breakglass.models import AuditHead
 from breakglass.models.audit_event import PROTECT, UNPROTECT
 from tests.support import cast as people_of_the_house
 from tests.support import needs
+from tests.support.browser import chromium
 from tests.support.cast import Cast
 from tests.support.clock import FrozenClock
+from tests.support.stack import Stack, start
 
 IN_CI = bool(os.environ.get("CI"))
 
@@ -44,6 +47,21 @@ def cast(db: None, time: FrozenClock) -> Cast:
 def transactional_cast(transactional_db: None, time: FrozenClock) -> Cast:
     """Everybody, for tests whose threads or processes must see committed rows."""
     return people_of_the_house.everybody(time.now)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole product, running, shared by all tests that ask for it: leave it usable for the next one."""
+    running = start(tmp_path_factory.mktemp("stack"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium. Playwright keeps an event loop in this thread, which Django's ORM refuses: no longer than a module."""
+    with chromium() as started:
+        yield started
 
 
 def pytest_configure(config: pytest.Config) -> None:

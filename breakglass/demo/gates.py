@@ -9,6 +9,7 @@ from pathlib import Path
 
 import redis
 from celery import Celery
+from kombu.exceptions import KombuError
 
 BANNER = b"SSH-2.0-"
 
@@ -49,8 +50,10 @@ def celery_gate(unix_socket: Path) -> Callable[[], bool]:
 
     def answers() -> bool:
         try:
-            return bool(app.control.ping(timeout=0.5, limit=1))
-        except (OSError, redis.RedisError, app.connection_for_read().connection_errors):
+            # A connection of its own: one out of the pool may have been made to a server that is gone.
+            with app.connection_for_write() as connection:
+                return bool(app.control.ping(timeout=0.5, limit=1, connection=connection))
+        except (OSError, redis.RedisError, KombuError):
             return False
 
     return answers

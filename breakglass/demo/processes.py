@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import IO
 
 from breakglass import clock
 from breakglass.demo import janitor
+from breakglass.demo.place import write_private
 
 PR_SET_PDEATHSIG = 1
 STOP_PATIENCE = 8.0
@@ -42,9 +44,13 @@ class Child:
 
 
 class Household:
-    """All processes of one run. Their end is the run's end, whether that was asked for or not."""
+    """All processes of one run. Their end is the run's end, whether that was asked for or not.
 
-    def __init__(self, environment: Mapping[str, str], cwd: Path) -> None:
+    `register` is the file that says which process plays which part now.
+    """
+
+    def __init__(self, environment: Mapping[str, str], cwd: Path, register: Path) -> None:
+        self._register = register
         self.mark = uuid.uuid4().hex
         self._environment = dict(environment) | {"DEMO_RUN": self.mark}
         self._cwd = cwd
@@ -113,6 +119,8 @@ class Household:
 
     def _launch(self, child: Child) -> None:
         child.process = self._spawn(child.command, child.log)
+        pids = {known.name: known.pid for known in self._children}
+        write_private(self._register, json.dumps(pids))
 
     def _spawn(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as out:

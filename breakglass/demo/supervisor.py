@@ -55,7 +55,7 @@ class Demo:
 
     def run(self) -> int:
         self.await_free_ports()
-        household = Household(self.place.environment(), ROOT)
+        household = Household(self.place.environment(), ROOT, self.place.dir / "processes.json")
         try:
             self.bring_up(household)
             card.show(self.place, self.elapsed(), say)

@@ -1,0 +1,93 @@
+"""A TCP proxy whose network can fail: cut every connection, or go silent without closing any."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from types import TracebackType
+
+
+class FaultProxy:
+    """Listens on `port` (any free one) and passes bytes to (`host`, `to_port`) until told otherwise."""
+
+    def __init__(self, host: str, to_port: int) -> None:
+        self._target = (host, to_port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._refusing = False
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+
+    def cut(self, *, refuse: bool = False) -> None:
+        """Ends every connection at once, as a reset. With `refuse` new ones end the same way until `mend`."""
+        self._refusing = refuse
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                _reset(end)
+
+    def stall(self) -> None:
+        """From now on nothing arrives, in either direction; no connection is closed."""
+        self._flowing.clear()
+
+    def mend(self) -> None:
+        """The network works again; what was held back arrives."""
+        self._refusing = False
+        self._flowing.set()
+
+    def close(self) -> None:
+        self.mend()
+        self._listener.close()
+        self.cut(refuse=True)
+
+    def __enter__(self) -> FaultProxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                threading.Thread(target=self._connect, args=(near,), daemon=True).start()
+
+    def _connect(self, near: socket.socket) -> None:
+        if self._refusing:
+            _reset(near)
+            return
+        try:
+            far = socket.create_connection(self._target, timeout=10)
+        except OSError:
+            _reset(near)
+            return
+        far.settimeout(None)
+        for end in (near, far):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._pairs.append((near, far))
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(64 * 1024):
+                self._flowing.wait()
+                sink.sendall(data)
+            self._flowing.wait()
+            sink.shutdown(socket.SHUT_WR)
+
+
+def _reset(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

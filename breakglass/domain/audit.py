@@ -87,6 +87,7 @@ class Entry:
     actor: str
     subject: str
     data: Mapping[str, object]
+    actor_name: str = ""
 
 
 def canonical(entry: Entry) -> bytes:
@@ -96,6 +97,7 @@ def canonical(entry: Entry) -> bytes:
         "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
         "tag": entry.tag,
         "actor": entry.actor,
+        "actor_name": entry.actor_name,
         "subject": entry.subject,
         "data": entry.data,
     }

@@ -16,6 +16,7 @@ from breakglass.domain.grants import LIVE, GrantState, Term, state_at
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 
 LEAST_REASON = 10
+MOST_REASON = 2000
 
 
 class ChannelKind(StrEnum):
@@ -226,6 +227,9 @@ def _decide_submit(ask: Submit, facts: SubmitFacts) -> Decision:
             return Deny(objection)
     if len(ask.reason.strip()) < LEAST_REASON:
         return Deny(refusal(RefusalCode.REASON_MISSING, least=LEAST_REASON))
+    if len(ask.reason) > MOST_REASON:
+        problem = f"Say it in {MOST_REASON} characters or fewer."
+        return Deny(refusal(RefusalCode.BAD_INPUT, problem=problem, needs=("reason",)))
     if not facts.person.has_second_factor:
         return Needs(("second_factor",), refusal(RefusalCode.SECOND_FACTOR_REQUIRED))
     return Allow()
@@ -235,40 +239,35 @@ def _decide_access(ask: Connect | Continue, facts: AccessFacts, now: datetime) -
     objection = _person_objection(facts.person)
     if objection is not None:
         return Deny(objection)
-    if facts.asset is None or not facts.asset.active:
+    if facts.asset is None or facts.asset.name != ask.asset or not facts.asset.active:
         return Deny(refusal(RefusalCode.UNKNOWN_ASSET, asset=ask.asset))
     if not facts.person.has_second_factor:
         return Needs(("second_factor",), refusal(RefusalCode.SECOND_FACTOR_REQUIRED))
-    chosen = _choose_grant(ask, facts, facts.asset, now)
-    if isinstance(chosen, Deny):
-        return chosen
-    objection = _incident_objection(chosen.incident) or _lock_objection(
-        facts.locks,
-        _Subjects(
-            person=str(facts.person.id),
-            assets=frozenset({str(facts.asset.id)}),
-            playbook=chosen.playbook,
-            incident=str(chosen.incident.id),
-        ),
-    )
-    if objection is not None:
-        return Deny(objection)
-    login = ask.login or (chosen.logins[0] if chosen.logins else "")
-    if login not in chosen.logins:
-        return Deny(refusal(RefusalCode.LOGIN_NOT_IN_GRANT, login=login, choices=", ".join(chosen.logins)))
-    return Allow(_obligations(chosen, facts.asset, login))
+    candidates = _live_grants(ask, facts, facts.asset, now)
+    if isinstance(candidates, Deny):
+        return candidates
+    # Overlapping grants stand apart: what is against one of them doesn't end another.
+    against = []
+    for grant in candidates:
+        login = ask.login or (grant.logins[0] if grant.logins else "")
+        objection = _grant_objection(grant, facts, facts.asset, login)
+        if objection is None:
+            return Allow(_obligations(grant, facts.asset, login))
+        against.append(objection)
+    return Deny(against[0])
 
 
-def _choose_grant(
+def _live_grants(
     ask: Connect | Continue, facts: AccessFacts, asset: AssetFacts, now: datetime
-) -> GrantFacts | Deny:
+) -> list[GrantFacts] | Deny:
+    """The person's live grants for this asset, the preferred first; never an empty list."""
     own = [grant for grant in facts.grants if grant.person_id == facts.person.id and asset.id in grant.assets]
     if isinstance(ask, Continue):
         own = [grant for grant in own if grant.id == ask.grant_id]
     live = [grant for grant in own if state_at(grant.term, now) in LIVE]
-    fitting = [grant for grant in live if ask.login is None or ask.login in grant.logins] or live
-    if fitting:
-        return max(fitting, key=_preference)
+    if live:
+        fitting = [grant for grant in live if ask.login is None or ask.login in grant.logins]
+        return sorted(fitting or live, key=_preference, reverse=True)
     if not own:
         return Deny(refusal(RefusalCode.NO_GRANT, asset=asset.name, url=facts.request_url))
     last = max(own, key=_ended_last)
@@ -276,6 +275,20 @@ def _choose_grant(
         return Deny(refusal(RefusalCode.GRANT_USE_WINDOW_OVER, asset=asset.name, url=facts.request_url))
     state = str(state_at(last.term, now))
     return Deny(refusal(RefusalCode.GRANT_ENDED, asset=asset.name, state=state, url=facts.request_url))
+
+
+def _grant_objection(grant: GrantFacts, facts: AccessFacts, asset: AssetFacts, login: str) -> Refusal | None:
+    """What stands against using this live grant now: its incident, a lock, the login."""
+    subjects = _Subjects(
+        person=str(facts.person.id),
+        assets=frozenset({str(asset.id)}),
+        playbook=grant.playbook,
+        incident=str(grant.incident.id),
+    )
+    objection = _incident_objection(grant.incident) or _lock_objection(facts.locks, subjects)
+    if objection is None and login not in grant.logins:
+        return refusal(RefusalCode.LOGIN_NOT_IN_GRANT, login=login, choices=", ".join(grant.logins))
+    return objection
 
 
 def _preference(grant: GrantFacts) -> tuple[bool, float, str]:
@@ -309,7 +322,7 @@ def _person_objection(person: PersonFacts) -> Refusal | None:
 
 def _playbook_objection(ask: Submit, facts: SubmitFacts) -> Refusal | None:
     playbook = facts.playbook
-    if playbook is None:
+    if playbook is None or playbook.slug != ask.playbook:
         return refusal(RefusalCode.NOT_FOUND, what="playbook")
     if not playbook.requestable:
         return refusal(RefusalCode.PLAYBOOK_RETIRED, playbook=playbook.slug, why=playbook.why_not)

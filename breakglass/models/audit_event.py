@@ -17,8 +17,16 @@ SQLITE_PROTECT = (
     "BEGIN SELECT RAISE(ABORT, 'audit rows are never updated'); END",
     f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON {TABLE} "
     "BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END",
+    # INSERT OR REPLACE deletes the row that is in its way without asking the trigger above.
+    f"CREATE TRIGGER audit_no_replace BEFORE INSERT ON {TABLE} "
+    f"WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE seq = NEW.seq OR hash = NEW.hash) "
+    "BEGIN SELECT RAISE(ABORT, 'audit rows are never replaced'); END",
 )
-SQLITE_UNPROTECT = ("DROP TRIGGER IF EXISTS audit_no_update", "DROP TRIGGER IF EXISTS audit_no_delete")
+SQLITE_UNPROTECT = (
+    "DROP TRIGGER IF EXISTS audit_no_update",
+    "DROP TRIGGER IF EXISTS audit_no_delete",
+    "DROP TRIGGER IF EXISTS audit_no_replace",
+)
 POSTGRESQL_PROTECT = (
     "CREATE OR REPLACE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN RAISE EXCEPTION 'audit rows are never updated or deleted'; END $$",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from breakglass.models import AuditEvent, AuditHead, Person
 
 SYSTEM = "system:breakglass"
 STRANGER = "stranger:"
+PAGE = 2000
 
 
 def append(
@@ -35,25 +37,17 @@ def append(
         raise transaction.TransactionManagementError("an audit row commits with the change that it tells of")
     head = AuditHead.objects.select_for_update().get(id=1)
     actor_word, actor_name = _actor(actor)
-    entry = Entry(
+    row = AuditEvent(
         seq=head.seq + 1,
         at=now.astimezone(UTC),
         tag=str(tag),
         actor=actor_word,
-        subject=subject if isinstance(subject, str) else name_of(subject),
-        data={key: _plain(value) for key, value in (data or {}).items()},
-    )
-    row = AuditEvent(
-        seq=entry.seq,
-        at=entry.at,
-        tag=entry.tag,
-        actor=entry.actor,
         actor_name=actor_name,
-        subject=entry.subject,
-        data=dict(entry.data),
+        subject=_plain(subject)[:80] if isinstance(subject, str) else name_of(subject),
+        data=_plain(data or {}),
         previous_hash=head.hash,
-        hash=link(head.hash, _hashed(entry, actor_name)),
     )
+    row.hash = link(head.hash, _entry_of(row))
     row.save()
     head.seq, head.hash = row.seq, row.hash
     head.save(update_fields=("seq", "hash"))
@@ -113,43 +107,61 @@ class VerifyResult:
 
 
 def verify() -> VerifyResult:
-    """Walk the whole chain from its first row. Names the first row that is missing, changed, or not expected."""
+    """Walk the whole chain from its first row. Names the first row that is missing, changed, or not expected.
+
+    Blocks no writer: rows that are appended meanwhile are left to the next check. A chain that was cut short
+    together with its head is whole in itself; only somebody who kept an earlier `head` and `rows` can tell.
+    """
+    head = AuditHead.objects.filter(id=1).first()
+    if head is None:
+        return VerifyResult(0, GENESIS, 1, "the head of the chain is missing")
+    result = _walk(head.seq)
+    if not result.ok:
+        return result
+    if result.rows != head.seq:
+        following = result.rows + 1
+        return replace(
+            result, broken_seq=following, problem=f"row {following} is missing; the chain has {head.seq}"
+        )
+    if result.head != head.hash:
+        return replace(result, broken_seq=head.seq, problem="the head of the chain doesn't name its last row")
     with transaction.atomic():
-        head = AuditHead.objects.get(id=1)
-        previous, count = GENESIS, 0
-        for row in AuditEvent.objects.filter(seq__lte=head.seq).order_by("seq").iterator(chunk_size=2000):
-            count += 1
-            if row.seq != count:
-                return VerifyResult(count - 1, previous, count, f"row {count} is missing")
-            if row.previous_hash != previous:
-                return VerifyResult(
-                    count, previous, row.seq, f"row {row.seq} doesn't follow the row before it"
-                )
-            if row.hash != link(previous, _entry_of(row)):
-                return VerifyResult(
-                    count, previous, row.seq, f"row {row.seq} was changed after it was written"
-                )
-            previous = row.hash
-        if count != head.seq:
-            return VerifyResult(
-                count, previous, count + 1, f"row {count + 1} is missing; the chain has {head.seq}"
-            )
-        if previous != head.hash:
-            return VerifyResult(count, previous, count, "the head of the chain doesn't name its last row")
-        extra = AuditEvent.objects.filter(seq__gt=head.seq).order_by("seq").first()
-        if extra is not None:
-            return VerifyResult(count, previous, extra.seq, f"row {extra.seq} was added outside the chain")
+        # Under the head's lock nobody is between a row and the head that names it.
+        last = AuditHead.objects.select_for_update().get(id=1).seq
+        extra = AuditEvent.objects.filter(seq__gt=last).order_by("seq").values_list("seq", flat=True).first()
+    if extra is not None:
+        return replace(result, broken_seq=extra, problem=f"row {extra} was added outside the chain")
+    return result
+
+
+def _walk(last_seq: int) -> VerifyResult:
+    previous, count = GENESIS, 0
+    for row in _rows(last_seq):
+        wrong = ""
+        if row.seq <= count or row.seq < 1:
+            wrong = f"row {row.seq} was added outside the chain"
+        elif row.seq != count + 1:
+            return VerifyResult(count, previous, count + 1, f"row {count + 1} is missing")
+        elif row.previous_hash != previous:
+            wrong = f"row {row.seq} doesn't follow the row before it"
+        elif row.hash != link(previous, _entry_of(row)):
+            wrong = f"row {row.seq} was changed after it was written"
+        if wrong:
+            return VerifyResult(count, previous, row.seq, wrong)
+        previous, count = row.hash, row.seq
     return VerifyResult(count, previous)
 
 
+def _rows(last_seq: int) -> Iterator[AuditEvent]:
+    """In order, page by page: a long read that holds no transaction open."""
+    page = list(AuditEvent.objects.filter(seq__lte=last_seq).order_by("seq")[:PAGE])
+    while page:
+        yield from page
+        page = list(AuditEvent.objects.filter(seq__lte=last_seq, seq__gt=page[-1].seq).order_by("seq")[:PAGE])
+
+
 def _entry_of(row: AuditEvent) -> Entry:
-    entry = Entry(seq=row.seq, at=row.at, tag=row.tag, actor=row.actor, subject=row.subject, data=row.data)
-    return _hashed(entry, row.actor_name)
-
-
-def _hashed(entry: Entry, actor_name: str) -> Entry:
-    actor = f"{entry.actor} {actor_name}" if actor_name else entry.actor
-    return Entry(entry.seq, entry.at, entry.tag, actor, entry.subject, entry.data)
+    return Entry(row.seq, row.at, row.tag, row.actor, row.subject, row.data, row.actor_name)
 
 
 def _actor(actor: Person | str | None) -> tuple[str, str]:
@@ -157,7 +169,7 @@ def _actor(actor: Person | str | None) -> tuple[str, str]:
         return SYSTEM, ""
     if isinstance(actor, str):
         # What a stranger typed, tamed: it may be a password in the wrong field or a terminal's escape codes.
-        return (STRANGER + re.sub(r"[^A-Za-z0-9._@+-]", "?", actor))[:64], ""
+        return (STRANGER + re.sub(r"[^A-Za-z0-9._@+-]", "?", actor.removeprefix(STRANGER)))[:64], ""
     return f"person:{actor.pk}", actor.username
 
 
@@ -172,11 +184,20 @@ def _plain(value: Any) -> Any:
         # PostgreSQL's jsonb takes no NUL; lone surrogates can't be hashed.
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [
             _plain(item) for item in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)
         ]
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, float):
+        return _number(value)
+    if value is None or isinstance(value, bool | int):
         return value
     return str(value)
+
+
+def _number(value: float) -> int | float | str:
+    """A number that reads back the same from SQLite's text and from PostgreSQL's jsonb, so that its hash holds."""
+    if not math.isfinite(value):
+        return str(value)
+    return int(value) if value.is_integer() else value

@@ -37,13 +37,14 @@ def create_for_append(path: Path, first: bytes) -> int:
         if os.write(descriptor, first) != len(first):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(descriptor)
-        os.link(draft, path)
+        if os.path.lexists(path):  # who makes the name has made the draft first: no race
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        draft.rename(path)
+        sync_directory(path.parent)
     except BaseException:
+        draft.unlink(missing_ok=True)
         os.close(descriptor)
         raise
-    finally:
-        draft.unlink()
-    sync_directory(path.parent)
     return descriptor
 
 

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -239,8 +240,9 @@ class Recorder:
             os.ftruncate(self._fd, self._size)  # a torn line was never relayed
             reason = asciicast.event_line(self._now(), asciicast.MARKER, f"recording stopped: {self._error}")
             self._write(reason + asciicast.event_line(self._now(), asciicast.END, asciicast.CUT))
-        except OSError:
-            return  # `error` says it already; recover() mends what is left
+        except OSError:  # `error` says why already
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._size)
 
     def _sync(self) -> None:
         with self._sync_lock:

@@ -139,13 +139,16 @@ def text_lines(pieces: Iterable[bytes], channel: int | None = None) -> Iterator[
 _SEQUENCE = re.compile(
     r"(?P<erase>\x1b\[0?K)"
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
-    r"|\x1b[]PX^_][^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\|\x9c)"  # titles, links
+    r"|\x1b[]PX^_][^\x07\x18\x1a\x1b\x9c]*(?:[\x07\x18\x1a\x9c]|(?=\x1b))"  # titles, links
     r"|\x1b[ -/]+[0-~]"  # character sets
     r"|\x1b[0-OQ-WYZ\\`-~]"
 )
-_UNFINISHED = re.compile(r"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*|\x1b[]PX^_][^\x07\x1b\x9c]*\x1b?|\x1b[ -/]*)\Z")
-_MOST_OPEN = 4096
-_LINE_END = re.compile(r"\r*\n|\r(?=[^\r\n])")
+_STRING_END = re.compile(r"[\x07\x18\x1a\x9c]|(?=\x1b)")
+_UNFINISHED = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*|\x1b[ -/]*")
+_MOST_OPEN = 64
+_MOST_HIDDEN = 1024 * 1024
+"""A title or picture that goes on for longer than this is taken for text again."""
+_LINE_END = re.compile(r"(?<!\r)\r*\n|\r(?=[^\r\n])")
 _ERASE = "\x1e"
 _MOST_TEXT = 8192
 """A longer line of text is given in parts."""
@@ -157,30 +160,61 @@ class _Text:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._open = ""
-        self._line = ""
+        self._hidden = 0
+        self._return = ""
+        self._parts: list[str] = []
+        self._length = 0
         self._began = 0.0
 
     def feed(self, time: float, data: str) -> Iterator[TextLine]:
-        text = _SEQUENCE.sub(_erase, self._open + data.replace(_ERASE, ""))
-        unfinished = _UNFINISHED.search(text, max(len(text) - _MOST_OPEN, 0))
-        end = unfinished.start() if unfinished else len(text)
-        self._open = text[end:]
-        if end == 0:
-            return
-        if not self._line:
-            self._began = time
-        *lines, self._line = _LINE_END.split(self._line + text[:end])
-        if len(self._line) > _MOST_TEXT:
-            lines.append(self._line)
-            self._line = ""
-        for line in lines:
-            yield TextLine(self._began, self._stream, _as_seen(line))
-            self._began = time
+        text = self._return + self._plain(data.replace(_ERASE, ""))
+        whole = text.rstrip("\r")
+        self._return = "\r" if len(whole) < len(text) else ""
+        first, *others = _LINE_END.split(whole)
+        yield from self._add(time, first)
+        for other in others:
+            yield self._take()
+            yield from self._add(time, other)
 
     def finish(self) -> Iterator[TextLine]:
-        rest = _as_seen(self._line + self._open)
-        if rest:
-            yield TextLine(self._began, self._stream, rest)
+        self._parts.append(self._open)
+        if (last := self._take()).text:
+            yield last
+
+    def _add(self, time: float, text: str) -> Iterator[TextLine]:
+        if not self._length:
+            self._began = time
+        if text:
+            self._parts.append(text)
+            self._length += len(text)
+        if self._length > _MOST_TEXT:
+            yield self._take()
+
+    def _take(self) -> TextLine:
+        line = TextLine(self._began, self._stream, _as_seen("".join(self._parts)))
+        self._parts, self._length = [], 0
+        return line
+
+    def _plain(self, data: str) -> str:
+        """Without terminal sequences; the beginning of one is kept back until the rest comes."""
+        if self._hidden:
+            end = _STRING_END.search(data)
+            self._hidden += len(data)
+            if end is None and self._hidden < _MOST_HIDDEN:
+                return ""
+            data = data[end.end() :] if end else data
+            self._hidden = 0
+        text = _SEQUENCE.sub(_erase, self._open + data)
+        at = max(text.rfind("\x1b"), text.rfind("\x9b"))
+        rest = text[at:] if at >= 0 else ""
+        self._open = ""
+        if rest[:1] == "\x1b" and rest[1:2] in ("]", "P", "X", "^", "_"):
+            self._hidden = 1
+        elif len(rest) <= _MOST_OPEN and _UNFINISHED.fullmatch(rest):
+            self._open = rest
+        else:
+            return text
+        return text[:at]
 
 
 def _erase(sequence: re.Match[str]) -> str:

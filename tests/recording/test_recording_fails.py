@@ -1,0 +1,130 @@
+"""E3: what can't be recorded doesn't happen. A failing disk stops the recording, says so, and leaves whole lines."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sessions.recording import files
+from sessions.recording.recorder import Recorder, RecordingFailed
+from sessions.recording.transcript import exact_bytes, read_file
+from tests.recording.scene import REPOSITORY, HandClock, events
+
+Start = Callable[..., Recorder]
+
+
+def fill(recorder: Recorder, piece: bytes = b"x" * 1000) -> tuple[bytes, RecordingFailed]:
+    relayed = b""
+    with pytest.raises(RecordingFailed) as failure:
+        while len(relayed) < 64 * 1024 * 1024:
+            recorder.output(1, piece)
+            relayed += piece
+    return relayed, failure.value
+
+
+def test_a_full_disk_refuses_relays_nothing_unrecorded_and_ends_in_order(
+    small_disk: Path, record: Start
+) -> None:
+    recorder = record(small_disk / "a.cast")
+    relayed, failure = fill(recorder)
+    assert failure.no_space
+    assert len(relayed) > 2_000_000
+    assert recorder.error is failure
+    for call in (
+        lambda: recorder.output(1, b"more"),
+        lambda: recorder.marker("more"),
+        lambda: recorder.resize(9, 9),
+    ):
+        with pytest.raises(RecordingFailed):
+            call()
+    (small_disk / "somebody else's").write_bytes(b"")
+    with pytest.raises(OSError), (small_disk / "somebody else's").open("wb", buffering=0) as other:
+        while True:  # the rest of the disk goes too: the reserve must be ours
+            if other.write(b"x" * 4096) < 4096:
+                raise OSError(errno.ENOSPC, "full")
+    recorder.close()
+    assert b"".join(exact_bytes(read_file(recorder.path), 1)) == relayed
+    last = events(recorder.path)[-2:]
+    assert last[0][1] == "m"
+    assert "No space left" in last[0][2]
+    assert last[1][1:] == ["e", "cut"]
+
+
+def test_a_disk_without_room_starts_no_recording(small_disk: Path, record: Start) -> None:
+    with (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        for _ in range(3 * 1024):
+            ballast.write(b"x" * 1024)
+    with pytest.raises(RecordingFailed) as failure:
+        record(small_disk / "a.cast")
+    assert failure.value.no_space
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+LIMITED = """
+import sys, time
+from pathlib import Path
+from sessions.recording.recorder import Recorder, RecordingFailed
+recorder = Recorder(Path(sys.argv[1]), {"width": 80, "height": 24}, clock=time)
+relayed = 0
+try:
+    while True:
+        recorder.output(1, b"0123456789" * 33)
+        relayed += 330
+except RecordingFailed as failure:
+    assert failure.no_space and recorder.error is failure
+recorder.close()
+print(relayed)
+"""
+
+
+def test_a_write_cut_short_by_a_file_limit_is_a_failure_and_leaves_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "limited.cast"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    raw = path.read_bytes()
+    assert raw.endswith(b"\n")
+    assert len(b"".join(exact_bytes([raw], 1))) == int(done.stdout)
+    assert all(json.loads(line) for line in raw.splitlines())
+
+
+def test_a_disk_that_fails_to_sync_stops_the_recording(
+    record: Start, hand_clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = record(clock=hand_clock)
+    recorder.output(1, b"before")
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files, "sync_data", broken)
+    recorder.tick()
+    assert recorder.error
+    assert not recorder.error.no_space
+    with pytest.raises(RecordingFailed):
+        recorder.output(1, b"after")
+    recorder.close()
+    assert "after" not in recorder.path.read_text()
+
+
+def test_closing_tells_a_failure_that_nobody_has_heard_of(
+    record: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = record()
+    monkeypatch.setattr(files, "sync_data", lambda descriptor: os.fsync(9999))
+    recorder.output(1, b"x")
+    with pytest.raises(RecordingFailed):
+        recorder.close()
+    recorder.close()

@@ -81,6 +81,10 @@ def _shaped(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
         if "\x00" in request.path:
             return nothing_here(request)
         try:
+            if request.method == "POST" and not request.body:
+                request._body = (
+                    b"{}"  # nothing at all is an empty object: missing fields are then told by name
+                )
             response = view(request, *args, **kwargs)
         except Exception as error:  # noqa: BLE001  the outermost edge: logged whole, told without a trace
             return errors.answer(request, error)

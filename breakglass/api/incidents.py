@@ -73,7 +73,7 @@ def close_incident(request: HttpRequest, ref: str) -> dict[str, Any]:
     """Close it: its pending requests are withdrawn, its live grants revoked. Not while a review is unsigned."""
     person = person_of(request)
     found = find(_rows(), ref, "incident", "INC-")
-    demand(person, Verb.CLOSE_INCIDENT, Thing(owner_id=found.opened_by_id))
+    demand(person, Verb.CLOSE_INCIDENT, queries.thing_of_incident(found))
     incidents.close(found.pk, person, clock.now())
     return _shape(find(_rows(), str(found.pk), "incident"))
 

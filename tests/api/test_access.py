@@ -75,10 +75,11 @@ def test_the_table_names_every_endpoint() -> None:
     assert {(row.method, _pattern(row.path)) for row in TABLE} == {(m, _pattern(p)) for m, p in offered}
 
 
-@pytest.mark.parametrize("row", TABLE, ids=[f"{row.method} {row.path}" for row in TABLE])
-def test_each_role_gets_the_answer_of_the_table(plant: Plant, things: Things, row: Row) -> None:
-    found = {who: _status(plant, things, row, None if who == "nobody" else who) for who in WHO}
-    assert found == dict(zip(WHO, map(int, row.answers.split()), strict=True))
+@pytest.mark.parametrize("noun", sorted({row.path.split("/")[1] for row in TABLE}))
+def test_each_role_gets_the_answer_of_the_table(plant: Plant, things: Things, noun: str) -> None:
+    rows = [row for row in TABLE if row.path.split("/")[1] == noun]
+    found = {f"{row.method} {row.path}": _answers(plant, things, row) for row in rows}
+    assert found == {f"{row.method} {row.path}": " ".join(row.answers.split()) for row in rows}
 
 
 def test_a_stranger_cannot_tell_what_is_hidden_from_what_is_not_there(plant: Plant, things: Things) -> None:
@@ -120,6 +121,10 @@ def test_a_reviewer_who_approved_does_not_sign(plant: Plant, things: Things) -> 
     plant.people["ada"].groups.add(group)
     answer = plant.post("ada", f"/reviews/{things.review.pk}/sign", {"verdict": "in_order"})
     assert (answer.status, answer.refusal) == (403, "review_conflict")
+
+
+def _answers(plant: Plant, things: Things, row: Row) -> str:
+    return " ".join(str(_status(plant, things, row, None if who == "nobody" else who)) for who in WHO)
 
 
 def _status(plant: Plant, things: Things, row: Row, who: str | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from django.test import Client
 
 from breakglass.models import ApiToken
@@ -16,12 +15,10 @@ def test_no_token_is_asked_for_by_its_name(plant: Plant) -> None:
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize(
-    "value", ["Bearer nonsense", "Bearer ", "Bearer", "Basic cml0YTp4", "rita", "Bearer \u00e9"]
-)
-def test_what_is_no_token_is_refused(plant: Plant, value: str) -> None:
-    answer = plant.call(None, "GET", "/requests", Authorization=value)
-    assert (answer.status, answer.refusal) == (401, "token_required")
+def test_what_is_no_token_is_refused(plant: Plant) -> None:
+    for value in ("Bearer nonsense", "Bearer ", "Bearer", "Basic cml0YTp4", "rita", "Bearer \u00e9"):
+        answer = plant.call(None, "GET", "/requests", Authorization=value)
+        assert (answer.status, answer.refusal) == (401, "token_required"), value
 
 
 def test_a_revoked_token_is_useless_at_once(plant: Plant) -> None:

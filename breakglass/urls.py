@@ -19,3 +19,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
 handler400 = "breakglass.web.refused.bad_request"
 handler403 = "breakglass.web.refused.forbidden"
 handler404 = "breakglass.web.refused.not_found"
+handler500 = "breakglass.web.refused.server_error"

@@ -81,7 +81,7 @@ def card_of(version: PlaybookVersion) -> Card:
         review_hours=spec.review_due_hours,
         version=version.version,
         digest=version.digest,
-        template=version.template,
+        template=spec.template,
         standards=spec.standards,
         runbook=spec.runbook,
         exec_only="shell" not in {str(channel) for channel in spec.channels},

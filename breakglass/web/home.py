@@ -82,16 +82,16 @@ def _row(ask: AccessRequest, now: datetime) -> Mine | None:
         if requests.state_at(RequestState(ask.state), ask.lapses_at, now) is not RequestState.PENDING:
             return None
         return Mine(
-            url, ask.playbook.title, "pending", "", assets, ask.incident.label, "Follow", ask.label, ask.lapses_at, "until it lapses"
+            url, ask.playbook.title, "pending", "", assets, str(ask.incident), "Follow", ask.label, ask.lapses_at, "until it lapses"
         )
     state = grants.state_at(grant.term, now)
     if state is GrantState.ARMED:
         return Mine(
-            url, ask.playbook.title, "armed", "", assets, ask.incident.label, "Get in", ask.label, grant.use_by, "to log in"
+            url, ask.playbook.title, "armed", "", assets, str(ask.incident), "Get in", ask.label, grant.use_by, "to log in"
         )
     if state is GrantState.ACTIVE:
         return Mine(
-            url, ask.playbook.title, "active", "", assets, ask.incident.label, "Get in", ask.label, grant.ends_at, "left"
+            url, ask.playbook.title, "active", "", assets, str(ask.incident), "Get in", ask.label, grant.ends_at, "left"
         )
     return None
 

@@ -74,7 +74,7 @@ def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
         except Refused as no:
             refused = _beside_its_field(form, no.refusal)
     status = refused.status if refused else 422 if form.errors else 200
-    return render(request, "breakglass/decide.html", _page(ask, form, refused, closed), status=status)
+    return render(request, "breakglass/decide.html", _page(ask, form, refused, closed, now), status=status)
 
 
 def _decide(request: HttpRequest, ask: AccessRequest, person: Person, form: DecisionForm, now: datetime) -> HttpResponse:
@@ -90,7 +90,7 @@ def _decide(request: HttpRequest, ask: AccessRequest, person: Person, form: Deci
     return redirect("request", ask.id)
 
 
-def _page(ask: AccessRequest, form: DecisionForm, refused: Refusal | None, closed: Refusal | None) -> dict[str, Any]:
+def _page(ask: AccessRequest, form: DecisionForm, refused: Refusal | None, closed: Refusal | None, now: datetime) -> dict[str, Any]:
     card = card_of(ask.playbook)
     return {
         "ask": ask,
@@ -102,8 +102,7 @@ def _page(ask: AccessRequest, form: DecisionForm, refused: Refusal | None, close
         "open": closed is None,
         "unusual": queries.unusual_facts(ask),
         "slots": slots_of(ask, card),
-        "until": ask.lapses_at if ask.escalated_at else ask.escalates_at,
-        "until_says": _until_says(ask),
+        **_until(ask, now),
     }
 
 
@@ -150,13 +149,15 @@ def _context(person: Person, now: datetime) -> dict[str, Any]:
                 "assets": sorted(asset.name for asset in ask.assets.all()),
                 "unusual": queries.unusual_facts(ask),
                 "progress": f"{given} of {card.count}" if card.count > 1 else "waiting",
-                "until": ask.lapses_at if ask.escalated_at else ask.escalates_at,
-                "until_says": _until_says(ask),
+                **_until(ask, now),
             }
         )
     decided = [{"ask": ask, "state": reads.standing(ask, now)} for ask in reads.decided_by(person)[:LATELY]]
     return {"waiting": waiting, "decided": decided}
 
 
-def _until_says(ask: AccessRequest) -> str:
-    return "until it lapses" if ask.escalated_at else "until more people are woken"
+def _until(ask: AccessRequest, now: datetime) -> dict[str, Any]:
+    """The next thing that the clock does to it."""
+    if ask.escalated_at is None and now < ask.escalates_at:
+        return {"until": ask.escalates_at, "until_says": "until more people are woken"}
+    return {"until": ask.lapses_at, "until_says": "until it lapses"}

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from breakglass import clock, queries
-from breakglass.domain.permissions import Thing, Verb
+from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
 from breakglass.models import Incident
 from breakglass.services import incidents as service
@@ -76,7 +76,7 @@ def incident(request: HttpRequest, incident_id: UUID) -> HttpResponse:
         }
         for ask in asks
     ]
-    may_close = subject.is_open and can(person, Verb.CLOSE_INCIDENT, _thing(subject))
+    may_close = subject.is_open and can(person, Verb.CLOSE_INCIDENT, queries.thing_of_incident(subject))
     return render(request, "breakglass/incident.html", {"incident": subject, "rows": rows, "may_close": may_close})
 
 
@@ -84,7 +84,7 @@ def incident(request: HttpRequest, incident_id: UUID) -> HttpResponse:
 def incident_close(request: HttpRequest, incident_id: UUID) -> HttpResponse:
     person = person_of(request)
     subject = _incident(incident_id)
-    demand(person, Verb.CLOSE_INCIDENT, _thing(subject))
+    demand(person, Verb.CLOSE_INCIDENT, queries.thing_of_incident(subject))
     service.close(subject.id, person, clock.now())
     messages.success(request, f"{subject.label} is closed.")
     return redirect("incident", subject.id)
@@ -95,7 +95,3 @@ def _incident(incident_id: UUID) -> Incident:
     if found is None:
         raise refuse(RefusalCode.NOT_FOUND, what="incident")
     return found
-
-
-def _thing(subject: Incident) -> Thing:
-    return Thing(owner_id=subject.opened_by_id)

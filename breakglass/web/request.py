@@ -117,7 +117,7 @@ def _context(ask: AccessRequest, person: Person, now: datetime) -> dict[str, Any
         "grant": grant,
         "asset_names": sorted(asset.name for asset in ask.assets.all()),
         "pending": state == "pending",
-        "stand": _stand(ask, grant, state, card, mine),
+        "stand": _stand(ask, grant, state, card, mine, now),
         "slots": slots_of(ask, card),
         "story": story_of(ask, grant, now),
         "sessions": reads.sessions_under(grant) if grant else [],
@@ -147,11 +147,11 @@ def _buttons(ask: AccessRequest, grant: Grant | None, state: str, person: Person
     )
 
 
-def _stand(ask: AccessRequest, grant: Grant | None, state: str, card: Card, mine: bool) -> Stand:
+def _stand(ask: AccessRequest, grant: Grant | None, state: str, card: Card, mine: bool, now: datetime) -> Stand:
     who = "You are" if mine else f"{ask.requester.get_full_name()} is"
     match state:
         case "pending":
-            return _waiting(ask, card)
+            return _waiting(ask, card, now)
         case str(GrantState.ARMED) if grant:
             return Stand(
                 "live",
@@ -176,13 +176,14 @@ def _stand(ask: AccessRequest, grant: Grant | None, state: str, card: Card, mine
     return Stand("", "Over: the time is up", "The access ended on time. A review follows.")
 
 
-def _waiting(ask: AccessRequest, card: Card) -> Stand:
+def _waiting(ask: AccessRequest, card: Card, now: datetime) -> Stand:
     given = sum(row.verdict == Verdict.APPROVED for row in ask.approvals.all())
     missing = card.count - given
     title = "Waiting for an answer" if not given else f"{given} of {card.count} said yes"
     people = [person.get_full_name() for person in queries.approvers_of(ask)]
     asked = f"Asked: {', '.join(people[:6])}{' and others' if len(people) > 6 else ''}." if people else "Nobody can approve this now: the groups are empty. Call an administrator."
     asked += f" {missing} of them must say yes." if card.count > 1 else ""
-    if ask.escalated_at is None:
+    if ask.escalated_at is None and now < ask.escalates_at:
         return Stand("wait", title, asked, ask.escalates_at, "until more people are woken", ask.label)
-    return Stand("wait", title, f"{asked} More people were woken.", ask.lapses_at, "until it lapses", ask.label)
+    asked += " More people were woken." if ask.escalated_at else ""
+    return Stand("wait", title, asked, ask.lapses_at, "until it lapses", ask.label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 
@@ -16,20 +16,27 @@ HOST_KEY_FILE = "gateway_host_key.pub"
 
 @dataclass(frozen=True)
 class Way:
+    """`more` are the same asset's other logins."""
+
     says: str
     command: str
+    more: tuple[Way, ...] = ()
 
 
 def ways_in(grant: Grant, person: Person, card: Card) -> list[Way]:
-    """A command for each asset; with several logins, each by name."""
+    """A command for each asset; the login is named where there is a choice."""
     config = settings.BREAKGLASS
     tail = " COMMAND" if card.exec_only else ""
+
+    def way(asset: str, login: str, *, named: bool) -> Way:
+        who = f"{person.username}+{login}@{asset}" if named else f"{person.username}+{asset}"
+        return Way(f"{asset} as {login}", f"ssh -p {config.gateway_port} {who}@{config.gateway_host}{tail}")
+
     ways = []
     for asset in grant.assets.all():
-        for login in grant.logins:
-            who = f"{person.username}+{asset.name}" if len(grant.logins) == 1 else f"{person.username}+{login}@{asset.name}"
-            says = f"{asset.name} as {login}"
-            ways.append(Way(says, f"ssh -p {config.gateway_port} {who}@{config.gateway_host}{tail}"))
+        first, *others = grant.logins
+        more = tuple(way(asset.name, login, named=True) for login in others)
+        ways.append(replace(way(asset.name, first, named=False), more=more))
     return ways
 
 

@@ -64,7 +64,9 @@ def review(request: HttpRequest, review_id: int) -> HttpResponse:
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
         try:
-            services.sign_review(subject.pk, person, form.cleaned_data["verdict"], form.cleaned_data["note"], now)
+            services.sign_review(
+                subject.pk, person, form.cleaned_data["verdict"], form.cleaned_data["note"], now
+            )
         except Refused as no:
             refused = _beside_its_field(form, no.refusal)
         else:
@@ -74,7 +76,9 @@ def review(request: HttpRequest, review_id: int) -> HttpResponse:
     return render(request, "gateway/review.html", _page(subject, person, form, refused, now), status=status)
 
 
-def _page(subject: Review, person: Person, form: SignForm, refused: Refusal | None, now: datetime) -> dict[str, Any]:
+def _page(
+    subject: Review, person: Person, form: SignForm, refused: Refusal | None, now: datetime
+) -> dict[str, Any]:
     ask = subject.grant.request
     row = _row(subject, person, now)
     return {
@@ -94,14 +98,21 @@ def _page(subject: Review, person: Person, form: SignForm, refused: Refusal | No
 def _row(subject: Review, person: Person, now: datetime) -> dict[str, Any]:
     may_sign = subject.signed_at is None and can(person, Verb.SIGN_REVIEW, thing_of_grant(subject.grant))
     state = review_state_at(ReviewState(subject.state), subject.due_at, now)
-    return {"review": subject, "state": state, "may_sign": may_sign, "verdict_says": dict(VERDICTS).get(subject.verdict, "")}
+    return {
+        "review": subject,
+        "state": state,
+        "may_sign": may_sign,
+        "verdict_says": dict(VERDICTS).get(subject.verdict, ""),
+    }
 
 
 def _why_not(subject: Review, person: Person) -> Refusal:
     thing = thing_of_grant(subject.grant)
     if person.pk == thing.owner_id or person.pk in thing.approver_ids:
         return refusal(RefusalCode.REVIEW_CONFLICT)
-    return refusal(RefusalCode.NOT_ALLOWED, verb=str(Verb.SIGN_REVIEW), who="a reviewer who neither asked nor approved")
+    return refusal(
+        RefusalCode.NOT_ALLOWED, verb=str(Verb.SIGN_REVIEW), who="a reviewer who neither asked nor approved"
+    )
 
 
 def _beside_its_field(form: SignForm, no: Refusal) -> Refusal | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -49,7 +50,9 @@ def session_page(request: HttpRequest, session_id: UUID) -> HttpResponse:
 @require_safe
 def session_live(request: HttpRequest, session_id: UUID) -> HttpResponse:
     person = person_of(request)
-    return live.answer(request, TEMPLATE, _context(queries.session_for(person, session_id), person, clock.now()))
+    return live.answer(
+        request, TEMPLATE, _context(queries.session_for(person, session_id), person, clock.now())
+    )
 
 
 @require_safe
@@ -89,7 +92,9 @@ def session_kill(request: HttpRequest, session_id: UUID) -> HttpResponse:
         except Refused as no:
             refused = no.refusal
         else:
-            messages.success(request, f"{session.label} is being ended; its grant lives on until it is revoked.")
+            messages.success(
+                request, f"{session.label} is being ended; its grant lives on until it is revoked."
+            )
             return redirect("session", session.id)
     context = {"session": session, "form": form, "refusal": refused, "open": session.state in OPEN_STATES}
     status = refused.status if refused else 422 if form.errors else 200
@@ -97,9 +102,15 @@ def session_kill(request: HttpRequest, session_id: UUID) -> HttpResponse:
 
 
 def _cast(pieces: Iterator[bytes]) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(pieces, content_type="application/x-asciicast")
+    response = StreamingHttpResponse(_one_by_one(pieces), content_type="application/x-asciicast")
     response["Cache-Control"] = "no-store, private"
     return response
+
+
+async def _one_by_one(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Each piece is read and decrypted off the event loop, when the browser has taken the one before."""
+    while (piece := await sync_to_async(next, thread_sensitive=False)(pieces, None)) is not None:
+        yield piece
 
 
 def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, Any]:

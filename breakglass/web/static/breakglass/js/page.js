@@ -46,6 +46,19 @@
     last[speaking.id] = speaking.dataset.says;
   });
 
+  /* What the reader has unfolded stays unfolded when its fragment is replaced. */
+  var unfolded = [];
+
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    unfolded = Array.from(event.detail.target.querySelectorAll("details[open][id]"), function (d) { return d.id; });
+  });
+  document.addEventListener("htmx:afterSwap", function () {
+    unfolded.forEach(function (id) {
+      var found = document.getElementById(id);
+      if (found) { found.open = true; }
+    });
+  });
+
   /* A click twice sends once. */
   document.addEventListener("submit", function (event) {
     var form = event.target;

@@ -1,0 +1,270 @@
+"""A stage set by the real services: people of each role, machines, playbooks, and access in each of its states.
+
+Time is an argument, so that codes can be used one after another without waiting for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import base64
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from breakglass.models import AccessRequest, Asset, Grant, Incident, Person, TotpFactor
+from breakglass.services import approvals, assets, grants, incidents, people, playbooks, requests, second_factor
+from breakglass.services.assets import AssetForm, LoginForm
+from breakglass.services.keys import register_known
+from breakglass.services.requests import SubmitForm
+from playbooks.loader import load_catalog
+from sessions import services
+from sessions.models import Recording, Review, SSHSession
+from sessions.recording.recorder import Recorder
+from sessions.services import ChannelFacts, OpenForm, Totals
+from sessions.services.recordings import store
+from sessions.states import EndReason
+
+PASSWORD = "correct-horse-battery"
+CAST = {
+    "rita": ("Rita Romero", ["responders"]),
+    "rob": ("Rob Okafor", ["responders"]),
+    "ada": ("Ada Novak", ["ot-leads", "it-leads"]),
+    "ben": ("Ben Haddad", ["ot-leads", "it-leads"]),
+    "sam": ("Sam Whitfield", ["site-managers"]),
+    "vera": ("Vera Moreau", ["reviewers"]),
+    "otto": ("Otto Brandt", ["auditors"]),
+    "admin": ("Alex Admin", ["administrators"]),
+}
+MACHINES = {
+    "hist-01": ("Process historian, line 1", "historian", ["operator", "histadmin"]),
+    "hmi-02": ("HMI server pair, line 2", "hmi", ["operator"]),
+    "eng-ws-03": ("Engineering workstation", "engineering", ["engineer"]),
+    "bms-04": ("Building management server", "building", ["operator"]),
+}
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
+
+
+def person(username: str) -> Person:
+    return Person.objects.get(username=username)
+
+
+def secret_of(username: str) -> str:
+    return base64.b32encode(hashlib.sha256(username.encode()).digest()[:20]).decode()
+
+
+def fresh_code(username: str, now: datetime) -> str:
+    """A code that counts now: earlier uses are forgotten, as half a minute of waiting would do."""
+    TotpFactor.objects.filter(user__username=username).update(last_step=-1, failures=0, blocked_until=None)
+    return second_factor.current_code(person(username), now)
+
+
+def set_people(now: datetime) -> None:
+    for username, (name, groups) in CAST.items():
+        someone = people.create(
+            username=username,
+            full_name=name,
+            email=f"{username}@plant.example",
+            password=PASSWORD,
+            groups=groups,
+            by=None,
+            now=now,
+        )
+        second_factor.enrol_known(someone, secret_of(username), now)
+
+
+def set_machines(now: datetime) -> None:
+    for number, (name, (title, kind, logins)) in enumerate(MACHINES.items()):
+        key = hashlib.sha256(name.encode()).digest()
+        blob = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00 " + key
+        assets.register(
+            AssetForm(
+                name=name,
+                title=title,
+                kind=kind,
+                host="127.0.0.1",
+                port=22101 + number,
+                host_keys=[f"ssh-ed25519 {base64.b64encode(blob).decode()}"],
+                logins=[LoginForm(login, "certificate") for login in logins],
+                owner="OT data services",
+            ),
+            by=None,
+            now=now,
+        )
+    playbooks.publish([loaded.spec for loaded in load_catalog()], now)
+
+
+def set_key(username: str, now: datetime) -> None:
+    blob = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00 " + hashlib.sha256(b"key" + username.encode()).digest()
+    register_known(person(username), f"ssh-ed25519 {base64.b64encode(blob).decode()} laptop", "laptop", now)
+
+
+def open_incident(title: str, now: datetime, by: str = "rita") -> Incident:
+    return incidents.open_incident(person(by), title, now)
+
+
+def ask(
+    username: str, playbook: str, incident: Incident, now: datetime, *, minutes: int | None = None, reason: str = ""
+) -> AccessRequest:
+    version_assets = {"hmi-failover": "hmi-02", "building-management-recovery": "bms-04"}
+    name = version_assets.get(playbook, "eng-ws-03" if playbook.startswith("eng") else "hist-01")
+    plea = SubmitForm(
+        playbook=playbook,
+        incident_id=incident.id,
+        assets=(name,),
+        reason=reason or "Trends stopped at 02:10; look at the service, restart it once.",
+        minutes=minutes,
+    )
+    return requests.submit(person(username), plea, now)
+
+
+def approve(request: AccessRequest, username: str, now: datetime, comment: str = "Go ahead.") -> AccessRequest:
+    code = fresh_code(username, now)
+    return approvals.approve(request.id, person(username), code, comment, now)
+
+
+def deny(request: AccessRequest, username: str, now: datetime, comment: str) -> AccessRequest:
+    return approvals.deny(request.id, person(username), fresh_code(username, now), comment, now)
+
+
+def grant_of(request: AccessRequest) -> Grant:
+    return Grant.objects.get(request=request)
+
+
+@dataclass
+class Tick:
+    """A clock for the recorder that goes as fast as the story needs."""
+
+    at: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+def open_session(grant: Grant, now: datetime, *, asset: str = "hist-01", login: str = "operator") -> SSHSession:
+    form = OpenForm(
+        id=uuid4(),
+        grant_id=grant.id,
+        person_id=grant.person_id,
+        asset_id=Asset.objects.get(name=asset).id,
+        login=login,
+        decision_id=uuid4(),
+        client_address="127.0.0.1",
+        client_version="SSH-2.0-OpenSSH_9.2p1",
+        factor="key SHA256:x9 and totp",
+        gateway_id="gw-1",
+    )
+    session = services.open_session(form, now)
+    services.mark_live(session.id, "127.0.0.1:22101", "SHA256:Qm9vk8sXW1b2Yc3Zd4Ae5Bf6Cg7Dh8Ei9Fj0Gk1Hl2", now)
+    return session
+
+
+def record(session: SSHSession, screen: list[tuple[float, str]]) -> None:
+    """Write a recording as the gateway would: (seconds, text) each."""
+    tick = Tick()
+    store().prepare()
+    header = {"width": 80, "height": 24, "timestamp": int(session.opened_at.timestamp()), "title": session.label}
+    recorder = Recorder(store().open_path(session.id), header, clock=tick)
+    for at, text in screen:
+        tick.at = at
+        if text.startswith("# "):
+            recorder.marker(text[2:])
+        else:
+            recorder.output(1, text.encode())
+    recorder.close()
+
+
+def end_session(session: SSHSession, now: datetime, reason: EndReason = EndReason.CLIENT_CLOSED) -> Recording:
+    services.end_session(session.id, reason, Totals(bytes_in=214, bytes_out=18_734), now)
+    services.seal_recording(session.id, now)
+    return Recording.objects.get(session=session)
+
+
+def add_command(session: SSHSession, number: int, command: str, now: datetime, status: int | None = 0) -> None:
+    facts = ChannelFacts(
+        number=number,
+        kind="exec",
+        opened_at=now,
+        command=command,
+        closed_at=now,
+        exit_status=status,
+        bytes_out=1234,
+        sha256_out=hashlib.sha256(command.encode()).hexdigest(),
+    )
+    services.save_channel(session.id, facts)
+
+
+def add_shell(session: SSHSession, now: datetime) -> None:
+    services.save_channel(session.id, ChannelFacts(number=0, kind="shell", opened_at=now))
+
+
+def release(grant: Grant, now: datetime) -> Grant:
+    return grants.release(grant.id, grant.person, now)
+
+
+def due_review(grant: Grant, now: datetime) -> Review:
+    services.open_due_reviews(now)
+    return Review.objects.get(grant=grant)
+
+
+SCREEN = [
+    (0.2, "\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
+    (1.4, "df -h\r\n"),
+    (1.6, "Filesystem      Size  Used Avail Use% Mounted on\r\n/dev/sda1        20G   19G  312M  99% /var/historian\r\n"),
+    (1.7, "\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
+    (14.0, "ls spool | wc -l\r\n18342\r\n\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
+    (14.1, "# 10 minutes left"),
+    (21.0, "rm -r spool/2024-*\r\n\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
+    (24.0, "systemctl restart historian\r\n\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
+    (31.0, "tail -n 2 /var/log/historian.log\r\n02:41:07 collector 7 connected\r\n02:41:08 backfill 14 %\r\n"),
+    (31.1, "\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
+    (36.0, "exit\r\nlogout\r\n"),
+]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One of each."""
+
+    incident: UUID
+    pending: UUID
+    half: UUID
+    live: UUID
+    armed: UUID
+    denied: UUID
+    ended: UUID
+    live_session: UUID
+    ended_session: UUID
+    review: int
+
+
+def set_all(now: datetime) -> Scene:
+    """People, machines, playbooks, and one request in each state, of the last hours up to `now`."""
+    ago = lambda minutes: now - timedelta(minutes=minutes)  # noqa: E731
+    set_people(ago(600))
+    set_machines(ago(599))
+    set_key("rita", ago(598))
+    incident = open_incident("Historian of line 1 answers nobody", ago(190))
+    other = open_incident("Chillers of hall B report no temperatures", ago(90), by="rob")
+    over = ask("rita", "historian-down", incident, ago(180))
+    over = approve(over, "ada", ago(178), "Go ahead; the control room knows.")
+    ended = open_session(grant_of(over), ago(170))
+    add_shell(ended, ago(170))
+    for number, (command, status) in enumerate([("uptime", 0), ("df -h", 0), ("systemctl is-active historian", 3)], 1):
+        add_command(ended, number, command, ago(168), status)
+    record(ended, SCREEN)
+    end_session(ended, ago(150))
+    release(grant_of(over), ago(149))
+    review = due_review(grant_of(over), ago(149))
+    denied = ask("rob", "hmi-failover", other, ago(80), reason="Want to look around on the HMI.")
+    deny(denied, "ben", ago(77), "The HMI is fine; look at the BMS instead.")
+    live = approve(ask("rita", "historian-down", incident, ago(20)), "ada", ago(18), "Yes. Disk first, please.")
+    running = open_session(grant_of(live), ago(9))
+    add_shell(running, ago(9))
+    armed = ask("rita", "historian-backup-restore", incident, ago(12), reason="Archive is corrupt; restore of last night.")
+    armed = approve(approve(armed, "ada", ago(11)), "ben", ago(10), "Digest checked with me on the phone.")
+    half = ask("rob", "historian-backup-restore", incident, ago(4), reason="Second pair of hands for the restore.")
+    approve(half, "ada", ago(3))
+    pending = ask("rob", "building-management-recovery", other, ago(2), reason="Hall B reads 0 °C everywhere; restart the collector.")
+    return Scene(
+        incident.id, pending.id, half.id, live.id, armed.id, denied.id, over.id, running.id, ended.id, review.pk
+    )

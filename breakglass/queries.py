@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import F, Prefetch, Q, QuerySet
 
 from breakglass.domain import approvals, permissions, policy
 from breakglass.domain.approvals import Verdict
@@ -31,6 +30,7 @@ from breakglass.models import (
     SshKey,
     TotpFactor,
 )
+from playbooks.digest import digest_of
 from playbooks.schema import PlaybookSpec
 
 USUAL_HOURS = range(6, 19)
@@ -39,14 +39,19 @@ USUAL_HOURS = range(6, 19)
 # --- playbooks
 
 
-@lru_cache(maxsize=256)
-def _spec(digest: str, version_id: int) -> PlaybookSpec:
-    return PlaybookSpec.from_plain(PlaybookVersion.objects.get(pk=version_id).spec)
+_SPECS: dict[str, PlaybookSpec] = {}
 
 
 def spec_of(version: PlaybookVersion) -> PlaybookSpec:
-    """The validated content of an immutable version."""
-    return _spec(version.digest, version.pk)
+    """The content of an immutable version. Raises ValueError when it isn't the one that the digest names (E19)."""
+    known = _SPECS.get(version.digest)
+    if known is not None:
+        return known
+    spec = PlaybookSpec.from_plain(version.spec)
+    if digest_of(spec) != version.digest:
+        raise ValueError(f"the stored spec of {version} doesn't match its digest")
+    _SPECS[version.digest] = spec
+    return spec
 
 
 def current_playbook(slug: str) -> PlaybookVersion | None:
@@ -144,10 +149,12 @@ def access_facts(person_id: UUID, asset_name: str) -> policy.AccessFacts:
     asset = Asset.objects.filter(name=asset_name).first()
     grants: QuerySet[Grant] = Grant.objects.none()
     if asset is not None:
+        # The live ones first: an old end never crowds out a grant that runs.
         grants = (
             person.grants.filter(assets=asset)
             .select_related("incident", "playbook")
             .prefetch_related("assets")
+            .order_by(F("ended_at").desc(nulls_first=True), "-issued_at")
         )
     return policy.AccessFacts(
         person=person_facts(person),
@@ -219,6 +226,13 @@ def thing_of_grant(grant: Grant) -> Thing:
     return Thing(
         owner_id=grant.person_id, approver_groups=rule_of(grant.playbook).groups, approver_ids=approver_ids
     )
+
+
+def thing_of_incident(incident: Incident) -> Thing:
+    """Whose incident it is, and who decides about what was asked for it."""
+    versions = PlaybookVersion.objects.filter(requests__incident=incident).distinct()
+    groups = frozenset[str]().union(*(rule_of(version).groups for version in versions))
+    return Thing(owner_id=incident.opened_by_id, approver_groups=groups)
 
 
 # --- requests and approvals

@@ -10,13 +10,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema, Status
 
-from breakglass import clock
+from breakglass import clock, queries
 from breakglass.api.auth import demand, person_of
 from breakglass.api.errors import answers
 from breakglass.api.inputs import Filter, Input
 from breakglass.api.naming import find
 from breakglass.api.paging import Page, Paging, page
-from breakglass.domain.permissions import Thing, Verb
+from breakglass.domain.permissions import Verb
 from breakglass.models import Incident
 from breakglass.services import incidents
 

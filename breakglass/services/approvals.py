@@ -14,10 +14,13 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.permissions import Verb, may
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.domain.requests import RequestState
+from breakglass.domain.text import plain
 from breakglass.models import AccessRequest, Approval, Person
 from breakglass.queries import actor_of, decisions_on, person_facts, rule_of, submit_facts, thing_of_request
 from breakglass.services import audit, grants, notices, requests, second_factor
 from breakglass.services.second_factor import FactorProof
+
+MOST_COMMENT = 2000
 
 
 def approve(request_id: UUID, person: Person, code: str, comment: str, now: datetime) -> AccessRequest:
@@ -44,6 +47,7 @@ def _decide(
     )
     if request is None or not may(actor_of(person), Verb.SEE_REQUEST, thing_of_request(request)):
         raise refuse(RefusalCode.NOT_FOUND, what="request")
+    comment = plain(comment, MOST_COMMENT)
     try:
         _refuse_unfit(request, person, verdict, comment, now)
         proof = second_factor.verify(person, code, now)
@@ -72,7 +76,7 @@ def _refuse_unfit(
     if objection is not None:
         raise Refused(objection)
     requests.refuse_decided(request, now)
-    if verdict is Verdict.DENIED and not comment.strip():
+    if verdict is Verdict.DENIED and not comment:
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why: the requester reads it.", needs=("comment",))
     if verdict is Verdict.APPROVED:
         _refuse_standing(request, now)
@@ -103,14 +107,14 @@ def _commit(
                 request=request,
                 person=person,
                 verdict=verdict,
-                comment=comment.strip(),
+                comment=comment,
                 factor=proof.name,
                 decided_at=now,
             )
     except IntegrityError:
         raise refuse(RefusalCode.ALREADY_DECIDED) from None
     tag = AuditTag.APPROVAL_GIVEN if verdict is Verdict.APPROVED else AuditTag.APPROVAL_DENIED
-    data = {"request": request.label, "comment": comment.strip(), "factor": proof.name}
+    data = {"request": request.label, "comment": comment, "factor": proof.name}
     audit.append(tag, actor=person, subject=request, now=now, data=data)
     _tally(request, person, now)
     doorbell.ring(f"request:{request.pk}")

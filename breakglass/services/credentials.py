@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
 from django.db import transaction
 
 from breakglass.domain.audit import AuditTag
+from breakglass.domain.grants import GrantState, state_at
 from breakglass.domain.refusals import RefusalCode, refuse
-from breakglass.models import AssetLogin, Grant, Person
+from breakglass.models import Asset, AssetLogin, Grant, Person
 from breakglass.services import audit, vault
 from breakglass.services.assets import secret_purpose
 
@@ -60,14 +61,16 @@ def for_upstream(
 ) -> UpstreamCredential:
     """The credential for one session; its use is audited. A certificate ends with the grant at the latest.
 
-    Raises Refused `upstream_refused` when no credential is stored for that login.
+    The vault opens for a running grant only, and for its assets and logins only. Raises Refused `grant_ended`,
+    `no_grant`, `login_not_in_grant`; `upstream_refused` when no credential is stored or the stored one doesn't open.
     """
     with transaction.atomic():
-        row = AssetLogin.objects.select_related("asset").filter(asset_id=asset_id, name=login).first()
         grant = Grant.objects.select_related("person").get(pk=grant_id)
+        asset = _asset_of(grant, asset_id, login, now)
+        row = AssetLogin.objects.select_related("asset").filter(asset=asset, name=login).first()
         if row is None:
-            name = str(grant.assets.filter(pk=asset_id).values_list("name", flat=True).first())
-            raise refuse(RefusalCode.UPSTREAM_REFUSED, asset=name, login=login)
+            raise refuse(RefusalCode.UPSTREAM_REFUSED, asset=asset.name, login=login)
+        secret = _open(row)
         serial = secrets.randbits(63)
         audit.append(
             AuditTag.CREDENTIAL_USED,
@@ -78,14 +81,37 @@ def for_upstream(
         )
     host_keys = tuple((key.type, bytes(key.blob)) for key in row.asset.host_keys.all())
     if row.method == AssetLogin.Method.CERTIFICATE:
-        private_key, certificate = _certify(grant.person, grant_id, login, serial, ends_at, now)
+        until = min(ends_at, grant.ends_at or ends_at)
+        private_key, certificate = _certify(grant.person, grant_id, login, serial, until, now)
         return UpstreamCredential(
             login, row.method, host_keys, private_key=private_key, certificate=certificate
         )
-    secret = vault.decrypt(bytes(row.secret), secret_purpose(row.asset, login)).decode()
     if row.method == AssetLogin.Method.PASSWORD:
         return UpstreamCredential(login, row.method, host_keys, password=secret)
     return UpstreamCredential(login, row.method, host_keys, private_key=secret)
+
+
+def _asset_of(grant: Grant, asset_id: UUID, login: str, now: datetime) -> Asset:
+    asset = grant.assets.filter(pk=asset_id).first()
+    if asset is None:
+        raise refuse(RefusalCode.NO_GRANT, asset="that asset", url="the playbook's page")
+    state = state_at(grant.term, now)
+    if state is not GrantState.ACTIVE:
+        shown = "not begun" if state is GrantState.ARMED else str(state)
+        raise refuse(RefusalCode.GRANT_ENDED, asset=asset.name, state=shown, url="the playbook's page")
+    if login not in grant.logins:
+        raise refuse(RefusalCode.LOGIN_NOT_IN_GRANT, login=login, choices=", ".join(grant.logins))
+    return asset
+
+
+def _open(row: AssetLogin) -> str:
+    """The stored secret; empty where a certificate is made instead."""
+    if row.method == AssetLogin.Method.CERTIFICATE:
+        return ""
+    try:
+        return vault.decrypt(bytes(row.secret), secret_purpose(row.asset, row.name)).decode()
+    except vault.VaultError as error:
+        raise refuse(RefusalCode.UPSTREAM_REFUSED, asset=row.asset.name, login=row.name) from error
 
 
 def _user_ca() -> Ed25519PrivateKey:

@@ -12,9 +12,10 @@ from django.db.models import Q
 from breakglass import doorbell, later
 from breakglass.domain import permissions
 from breakglass.domain.audit import AuditTag
-from breakglass.domain.grants import ENDED, GrantState, may_become, start, state_at
+from breakglass.domain.grants import ENDED, LIVE, GrantState, may_become, start, state_at
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.text import plain
 from breakglass.models import AccessRequest, Grant, GrantedAsset, Person
 from breakglass.queries import actor_of, spec_of, thing_of_grant
 from breakglass.services import audit, notices, second_factor
@@ -123,7 +124,7 @@ def release(grant_id: UUID, person: Person, now: datetime) -> Grant:
     grant = _get(grant_id)
     if grant.person_id != person.pk:
         raise refuse(RefusalCode.GRANT_FOREIGN)
-    return _end(grant, GrantState.RELEASED, person, now, note="")
+    return _end(grant_id, GrantState.RELEASED, person, now, note="")
 
 
 def revoke(grant_id: UUID, person: Person, reason: str, code: str, now: datetime) -> Grant:
@@ -138,23 +139,32 @@ def revoke(grant_id: UUID, person: Person, reason: str, code: str, now: datetime
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why the grant is revoked.", needs=("reason",))
     _refuse_ended(grant, now)
     second_factor.verify(person, code, now)
-    return _end(grant, GrantState.REVOKED, person, now, note=reason.strip()[:500])
+    return _end(grant_id, GrantState.REVOKED, person, now, note=plain(reason, 500))
 
 
 def revoke_for_incident(incident_id: UUID, person: Person, now: datetime) -> int:
     """End every live grant of an incident that is being closed, in the caller's transaction."""
-    live = Grant.objects.filter(incident_id=incident_id, state__in=(GrantState.ARMED, GrantState.ACTIVE))
     return sum(
-        advance(grant, GrantState.REVOKED, by=person, now=now, end_note="incident closed") for grant in live
+        advance(grant, GrantState.REVOKED, by=person, now=now, end_note="incident closed")
+        for grant in lock_live(incident_id)
     )
+
+
+def lock_live(incident_id: UUID) -> list[Grant]:
+    """The row locks of an incident's live grants, taken before the trail's: in one order nobody waits in a ring."""
+    live = Grant.objects.select_for_update(no_key=True).filter(incident_id=incident_id, state__in=LIVE)
+    return list(live.order_by("pk"))
+
+
+def over(now: datetime) -> Q:
+    """The grants that the clock has ended but nobody has written down yet."""
+    return Q(state=GrantState.ACTIVE, ends_at__lte=now) | Q(state=GrantState.ARMED, use_by__lte=now)
 
 
 def expire_due(now: datetime) -> int:
     """Write down what the clock has ended already. Idempotent; returns how many."""
-    due = Grant.objects.filter(
-        Q(state=GrantState.ACTIVE, ends_at__lte=now) | Q(state=GrantState.ARMED, use_by__lte=now)
-    )
-    return sum(_expire(grant, now) for grant in due.select_related("person", "playbook")[:500])
+    due = Grant.objects.filter(over(now)).select_related("person", "playbook")
+    return sum(_expire(grant, now) for grant in due[:500])
 
 
 def expire(grant_id: UUID, now: datetime) -> bool:
@@ -166,9 +176,11 @@ def expire(grant_id: UUID, now: datetime) -> bool:
 def _expire(grant: Grant, now: datetime) -> bool:
     if state_at(grant.term, now) is not GrantState.EXPIRED or grant.state == GrantState.EXPIRED:
         return False
+    # However late this is written, it ended when its time was over.
+    ended_at = grant.use_by if grant.state == GrantState.ARMED else grant.ends_at
     with transaction.atomic():
         if not advance(
-            grant, GrantState.EXPIRED, by=None, now=now, data={"ended": grant.ends_at or grant.use_by}
+            grant, GrantState.EXPIRED, by=None, now=now, data={"ended": ended_at}, ended_at=ended_at
         ):
             return False
         notices.queue(
@@ -182,12 +194,14 @@ def _expire(grant: Grant, now: datetime) -> bool:
     return True
 
 
-def _end(grant: Grant, target: GrantState, person: Person, now: datetime, note: str) -> Grant:
-    _refuse_ended(grant, now)
-    data = {"reason": note} if note else None
-    if not advance(grant, target, by=person, now=now, data=data, end_note=note):
-        grant.refresh_from_db()
+def _end(grant_id: UUID, target: GrantState, person: Person, now: datetime, note: str) -> Grant:
+    """Under the row's lock: a first use at the same moment comes before or after it, never instead of it."""
+    with transaction.atomic():
+        locked = Grant.objects.select_for_update(no_key=True, of=("self",))
+        grant = locked.select_related("person", "playbook", "request").get(pk=grant_id)
         _refuse_ended(grant, now)
+        data = {"reason": note} if note else None
+        advance(grant, target, by=person, now=now, data=data, end_note=note)
     return grant
 
 

@@ -15,11 +15,14 @@ from django.db import IntegrityError, transaction
 
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
+from breakglass.domain.text import one_line
 from breakglass.models import Person, SshKey
 from breakglass.services import audit, second_factor
 
 LEAST_RSA_BITS = 3072
 MOST_LINE = 16_384
+# By their whole names: a certificate of such a key begins with the same words, and is no key.
+ECDSA = frozenset({"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"})
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ def parse_public_key(line: str) -> ParsedKey:
     except (ValueError, binascii.Error):
         raise refuse(RefusalCode.KEY_MALFORMED, problem="its middle part can't be read") from None
     bits = _strength(kind, key)
-    comment = words[2] if len(words) > 2 else ""
-    return ParsedKey(kind, blob, fingerprint(blob), bits, comment[:80])
+    comment = one_line(words[2], 80) if len(words) > 2 else ""
+    return ParsedKey(kind, blob, fingerprint(blob), bits, comment)
 
 
 def register(person: Person, line: str, label: str, code: str, now: datetime) -> SshKey:
@@ -97,7 +100,7 @@ def _store(person: Person, parsed: ParsedKey, label: str, factor: str, now: date
         with transaction.atomic():
             key = SshKey.objects.create(
                 person=person,
-                label=(label.strip() or parsed.comment or "key")[:80],
+                label=one_line(label, 80) or parsed.comment or "key",
                 type=parsed.type,
                 bits=parsed.bits,
                 blob=parsed.blob,
@@ -120,7 +123,7 @@ def _strength(kind: str, key: object) -> int:
     match key:
         case ed25519.Ed25519PublicKey() if kind == "ssh-ed25519":
             return 256
-        case ec.EllipticCurvePublicKey() if kind.startswith("ecdsa-sha2-"):
+        case ec.EllipticCurvePublicKey() if kind in ECDSA:
             return key.curve.key_size
         case rsa.RSAPublicKey() if kind == "ssh-rsa":
             if key.key_size < LEAST_RSA_BITS:

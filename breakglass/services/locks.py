@@ -13,6 +13,7 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.permissions import Verb
 from breakglass.domain.policy import LockKind
 from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.text import one_line
 from breakglass.models import Asset, Incident, Lock, Person, PlaybookVersion
 from breakglass.queries import refuse_unless
 from breakglass.services import audit, second_factor
@@ -23,7 +24,8 @@ def place(person: Person, kind: str, subject: str, reason: str, code: str, now: 
     refuse_unless(person, Verb.MANAGE_LOCKS)
     if kind not in LockKind.__members__.values():
         raise refuse(RefusalCode.BAD_INPUT, problem=f"A lock is on one of: {', '.join(LockKind)}.")
-    if not reason.strip():
+    reason = one_line(reason, 300)
+    if not reason:
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why it is locked.", needs=("reason",))
     key, name = _subject(LockKind(kind), subject)
     second_factor.verify(person, code, now)
@@ -32,7 +34,7 @@ def place(person: Person, kind: str, subject: str, reason: str, code: str, now: 
             kind=kind,
             subject=key,
             subject_name=name,
-            reason=reason.strip()[:300],
+            reason=reason,
             placed_by=person,
             placed_at=now,
         )
@@ -54,7 +56,8 @@ def lift(person: Person, lock_id: UUID, code: str, now: datetime) -> None:
         audit.append(AuditTag.LOCK_LIFTED, actor=person, subject=f"lock:{lock_id}", now=now)
 
 
-def _subject(kind: LockKind, subject: str) -> tuple[str, str]:
+def _subject(kind: LockKind, name: str) -> tuple[str, str]:
+    subject = one_line(name, 100)
     found: Person | Asset | Incident | PlaybookVersion | None
     match kind:
         case LockKind.EVERYTHING:

@@ -13,11 +13,13 @@ from django.db.models import Q
 
 from breakglass import doorbell, later
 from breakglass.domain.audit import AuditTag
+from breakglass.domain.text import one_line, plain
 from breakglass.models import Notice, Person
 from breakglass.services import audit
 
 CLAIM = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(minutes=10)
+MOST_BODY = 8000
 
 
 def queue(people: Iterable[Person], *, topic: str, subject: str, body: str, path: str, now: datetime) -> None:
@@ -26,8 +28,8 @@ def queue(people: Iterable[Person], *, topic: str, subject: str, body: str, path
         Notice(
             person=person,
             topic=topic,
-            subject=subject[:160],
-            body=body,
+            subject=one_line(subject, 160),
+            body=plain(body, MOST_BODY),
             path=path,
             created_at=now,
             next_try_at=now,
@@ -88,6 +90,7 @@ def _send(notice: Notice) -> str:
     text = f"{notice.body}\n\n{link}\n\nOpening the link changes nothing; you decide on the page, with your second factor.\n"
     try:
         EmailMessage(f"[Breakglass] {notice.subject}", text, to=[notice.person.email]).send()
-    except (OSError, smtplib.SMTPException) as error:
+    except (OSError, smtplib.SMTPException, ValueError) as error:
+        # ValueError: an address or a header that can't be written. One such notice holds up no other.
         return str(error) or type(error).__name__
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,16 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.permissions import SUPERVISORS
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.domain.requests import RequestState, may_become, state_at
-from breakglass.models import AccessRequest, Asset, AuditHead, Person, PlaybookVersion, RequestedAsset
+from breakglass.domain.text import plain
+from breakglass.models import (
+    AccessRequest,
+    Asset,
+    AuditHead,
+    Incident,
+    Person,
+    PlaybookVersion,
+    RequestedAsset,
+)
 from breakglass.queries import approvers_of, current_playbook, people_in, spec_of, submit_facts
 from breakglass.services import audit, notices
 
@@ -42,10 +51,12 @@ class SubmitForm:
 
 def submit(person: Person, form: SubmitForm, now: datetime) -> AccessRequest:
     """Ask for access. The decision point looks first; approvers are told. Raises Refused, which is audited."""
+    form = _tamed(form)
     try:
-        return _submit(person, form, now)
+        with transaction.atomic():
+            return _submit(person, form, now)
     except Refused as refused:
-        subject = f"playbook:{form.playbook}"[:80]
+        subject = f"playbook:{form.playbook}"
         audit.record_refusal(AuditTag.REQUEST_REFUSED, refused, actor=person, subject=subject, now=now)
         raise
 
@@ -63,9 +74,25 @@ def withdraw(request_id: UUID, person: Person, now: datetime) -> AccessRequest:
 
 
 def withdraw_for_incident(incident_id: UUID, person: Person, now: datetime) -> int:
-    """Take back every pending request of an incident that is being closed."""
-    pending = AccessRequest.objects.filter(incident_id=incident_id, state=RequestState.PENDING)
-    return sum(advance(request, RequestState.WITHDRAWN, by=person, now=now) for request in pending)
+    """Take back every pending request of an incident that is being closed, in the caller's transaction.
+
+    One whose time is over has lapsed: closing doesn't change what the clock did.
+    """
+    count = 0
+    for request in lock_pending(incident_id):
+        if state_at(RequestState.PENDING, request.lapses_at, now) is RequestState.LAPSED:
+            _lapse(request, now)
+        else:
+            count += advance(request, RequestState.WITHDRAWN, by=person, now=now)
+    return count
+
+
+def lock_pending(incident_id: UUID) -> list[AccessRequest]:
+    """The row locks of an incident's pending requests, taken before the trail's: see `grants.lock_live`."""
+    pending = AccessRequest.objects.select_for_update(no_key=True, of=("self",)).filter(
+        incident_id=incident_id, state=RequestState.PENDING
+    )
+    return list(pending.select_related("requester", "playbook").order_by("pk"))
 
 
 def lapse_due(now: datetime) -> int:
@@ -116,25 +143,35 @@ def refuse_decided(request: AccessRequest, now: datetime) -> None:
         raise refuse(RefusalCode.REQUEST_NOT_PENDING, state=str(state))
 
 
+def _tamed(form: SubmitForm) -> SubmitForm:
+    """Names are cut to more than any real one has, so that a wrong one stays wrong."""
+    return replace(
+        form,
+        playbook=plain(form.playbook, 100),
+        assets=tuple(dict.fromkeys(plain(name, 100) for name in form.assets)),
+        reason=plain(form.reason, policy.MOST_REASON + 1),
+        login=plain(form.login, 100) if form.login else None,
+    )
+
+
 def _submit(person: Person, form: SubmitForm, now: datetime) -> AccessRequest:
+    # Who closes the incident waits for us, or we see that it is closed.
+    Incident.objects.select_for_update(no_key=True).filter(pk=form.incident_id).first()
     version = current_playbook(form.playbook)
     minutes = form.minutes
     if minutes is None:
         minutes = spec_of(version).duration.default_minutes if version else 0
-    ask = policy.Submit(
-        form.playbook, tuple(dict.fromkeys(form.assets)), form.login or None, minutes, form.reason
-    )
+    ask = policy.Submit(form.playbook, form.assets, form.login, minutes, form.reason)
     decision = policy.decide(ask, submit_facts(person, version, form.incident_id, ask.assets), now)
     if not isinstance(decision, policy.Allow):
         raise Refused(decision.refusal)
     if version is None:
         raise refuse(RefusalCode.NOT_FOUND, what="playbook")
-    with transaction.atomic():
-        # The head row's lock makes the number unique without gaps; the audit row takes it anyway.
-        AuditHead.objects.select_for_update().get(id=1)
-        request = _create(person, version, form, ask, now)
-        _tell_approvers(request, now, subject=f"{person.get_full_name()} asks for {version.title}")
-        doorbell.ring("inbox", request=str(request.pk))
+    # The head row's lock makes the number unique without gaps; the audit row takes it anyway.
+    AuditHead.objects.select_for_update().get(id=1)
+    request = _create(person, version, form, ask, now)
+    _tell_approvers(request, now, subject=f"{person.get_full_name()} asks for {version.title}")
+    doorbell.ring("inbox", request=str(request.pk))
     return request
 
 
@@ -150,7 +187,7 @@ def _create(
         incident_id=form.incident_id,
         login=ask.login or "",
         minutes=ask.minutes,
-        reason=form.reason.strip(),
+        reason=form.reason,
         submitted_at=now,
         escalates_at=now + timedelta(minutes=spec.escalate_minutes),
         lapses_at=now + timedelta(minutes=spec.lapse_minutes),

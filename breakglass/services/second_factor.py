@@ -28,6 +28,7 @@ TOLERANCE = 1  # steps either side: a code is at most 60 s old
 FREE_FAILURES = 3
 LONGEST_BLOCK = 32
 CODES = 10
+LEAST_SECRET = 16  # bytes: RFC 4226 asks for 128 bits
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,14 @@ def enrol_confirm(person: Person, secret_base32: str, code: str, now: datetime) 
         raise refuse(
             RefusalCode.BAD_INPUT, problem="That secret is not base32. Begin the enrolment again."
         ) from None
+    if len(secret) < LEAST_SECRET:
+        raise refuse(RefusalCode.BAD_INPUT, problem="That secret is too short. Begin the enrolment again.")
     step = _matching_step(secret, code, now, after=-1)
     if step is None:
         raise refuse(RefusalCode.SECOND_FACTOR_WRONG)
     with transaction.atomic():
-        Person.objects.select_for_update().get(pk=person.pk)
+        # no_key: a row that refers to the person, such as a notice, doesn't wait for this.
+        Person.objects.select_for_update(no_key=True).get(pk=person.pk)
         if has_factor(person):
             raise refuse(
                 RefusalCode.NOT_ALLOWED, verb="enrol a second authenticator app", who="an administrator"

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.text import one_line
 from breakglass.models import ApiToken, Person
 from breakglass.services import audit, second_factor
 
@@ -58,7 +59,7 @@ def _issue(person: Person, label: str, factor: str, now: datetime) -> tuple[ApiT
     with transaction.atomic():
         token = ApiToken.objects.create(
             person=person,
-            label=label.strip()[:80] or "token",
+            label=one_line(label, 80) or "token",
             sha256=_hash(secret),
             created_at=now,
             expires_at=now + LIFE,

@@ -15,12 +15,15 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.grants import is_live, state_at
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, RefusalCode, refuse
+from breakglass.domain.text import plain
 from breakglass.models import AuditHead, Grant, Person
 from breakglass.queries import actor_of
 from breakglass.services import audit, notices
 from sessions.models import Channel, Recording, SSHSession
 from sessions.queries import session_for, thing_of_session
 from sessions.states import OPEN_STATES, EndReason, RecordingState, SessionState, may_become
+
+_MAY_END = [state for state in SessionState if may_become(state, SessionState.ENDED)]
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,10 @@ def refuse_channel(session_id: UUID, facts: ChannelFacts, refusal: Refusal, now:
 
 
 def kill(session_id: UUID, person: Person, reason: str, now: datetime) -> SSHSession:
-    """Ask the gateway to end a session at once. Raises Refused `not_found`, `not_allowed`, `session_not_live`."""
+    """Ask the gateway to end a session at once; asking again changes nothing and is no error.
+
+    Raises Refused `not_found`, `not_allowed`, `session_not_live`.
+    """
     session = session_for(person, session_id)
     if not permissions.may(actor_of(person), Verb.KILL_SESSION, thing_of_session(session)):
         raise refuse(
@@ -149,8 +155,8 @@ def kill(session_id: UUID, person: Person, reason: str, now: datetime) -> SSHSes
     with transaction.atomic():
         alive = SSHSession.objects.filter(pk=session_id, state__in=OPEN_STATES, kill_requested_at=None)
         if not alive.update(kill_requested_at=now, kill_requested_by=person):
-            raise refuse(RefusalCode.SESSION_NOT_LIVE)
-        data = {"session": session.label, "reason": reason.strip()[:300]}
+            return _killed_already(session)
+        data = {"session": session.label, "reason": plain(reason, 300)}
         audit.append(AuditTag.SESSION_KILLED, actor=person, subject=session, now=now, data=data)
         doorbell.ring(f"session:{session_id}", kill=True)
         doorbell.ring("sessions", session=str(session_id))
@@ -158,14 +164,19 @@ def kill(session_id: UUID, person: Person, reason: str, now: datetime) -> SSHSes
     return session
 
 
+def _killed_already(session: SSHSession) -> SSHSession:
+    session.refresh_from_db()
+    if SessionState(session.state) not in OPEN_STATES:
+        raise refuse(RefusalCode.SESSION_NOT_LIVE)
+    doorbell.ring(f"session:{session.pk}", kill=True)
+    return session
+
+
 def end_session(session_id: UUID, reason: EndReason, totals: Totals, now: datetime) -> bool:
     """Commit that the session ended, and why; its recording is sealed next. False when it had ended already."""
     with transaction.atomic():
-        session = SSHSession.objects.select_related("person", "grant").get(pk=session_id)
-        source = SessionState(session.state)
-        if not may_become(source, SessionState.ENDED):
-            return False
-        still = SSHSession.objects.filter(pk=session_id, state=source)
+        # Whatever it moved to meanwhile: a session that goes live at this moment ends all the same.
+        still = SSHSession.objects.filter(pk=session_id, state__in=_MAY_END)
         if not still.update(
             state=SessionState.ENDED,
             end_reason=reason,
@@ -174,6 +185,7 @@ def end_session(session_id: UUID, reason: EndReason, totals: Totals, now: dateti
             bytes_out=totals.bytes_out,
         ):
             return False
+        session = SSHSession.objects.select_related("person", "grant").get(pk=session_id)
         tag = AuditTag.SESSION_CRASHED if reason is EndReason.CRASHED else AuditTag.SESSION_ENDED
         data = {"session": session.label, "reason": str(reason), **asdict(totals)}
         actor = session.person if reason is EndReason.CLIENT_CLOSED else None

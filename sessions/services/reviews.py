@@ -12,12 +12,15 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.grants import ENDED, GrantState
 from breakglass.domain.permissions import REVIEWERS, Verb
 from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.text import plain
 from breakglass.models import Grant, Person
 from breakglass.queries import actor_of, people_in, spec_of, thing_of_grant
 from breakglass.services import audit, notices
 from sessions.models import Review
 from sessions.queries import review_for
-from sessions.states import OPEN_STATES, ReviewState, ReviewVerdict
+from sessions.states import OPEN_STATES, RecordingState, ReviewState, ReviewVerdict
+
+MOST_NOTE = 8000
 
 
 def open_due_reviews(now: datetime) -> int:
@@ -85,24 +88,33 @@ def sign_review(review_id: int, person: Person, verdict: str, note: str, now: da
         raise refuse(RefusalCode.BAD_INPUT, problem=problem, needs=("verdict",))
     if verdict != ReviewVerdict.IN_ORDER and not note.strip():
         raise refuse(RefusalCode.BAD_INPUT, problem="Say in the note what you found.", needs=("note",))
-    if review.grant.ssh_sessions.filter(state__in=OPEN_STATES).exists():
-        raise refuse(RefusalCode.REVIEW_NOT_DUE, why="a session of it is still open")
+    note = plain(note, MOST_NOTE)
+    _refuse_unfinished(review)
     with transaction.atomic():
         unsigned = Review.objects.filter(pk=review.pk, state=ReviewState.DUE)
         if not unsigned.update(
-            state=ReviewState.SIGNED, reviewer=person, verdict=verdict, note=note.strip(), signed_at=now
+            state=ReviewState.SIGNED, reviewer=person, verdict=verdict, note=note, signed_at=now
         ):
             raise refuse(RefusalCode.REVIEW_NOT_DUE, why="it is signed already")
         Grant.objects.filter(pk=review.grant_id).update(reviewed_at=now)
         data = {
             "grant": review.grant_id,
             "verdict": verdict,
-            "note": note.strip(),
+            "note": note,
             "recordings": _digests(review),
         }
         audit.append(AuditTag.REVIEW_SIGNED, actor=person, subject=review, now=now, data=data)
     review.refresh_from_db()
     return review
+
+
+def _refuse_unfinished(review: Review) -> None:
+    """What isn't sealed can't have been seen whole. One that can't be sealed was alarmed, and is judged as that."""
+    sessions = review.grant.ssh_sessions
+    if sessions.filter(state__in=OPEN_STATES).exists():
+        raise refuse(RefusalCode.REVIEW_NOT_DUE, why="a session of it is still open")
+    if sessions.filter(recording__state=RecordingState.OPEN, recording__problem="").exists():
+        raise refuse(RefusalCode.REVIEW_NOT_DUE, why="a recording of it is not sealed yet")
 
 
 def _digests(review: Review) -> list[str]:

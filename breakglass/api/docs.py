@@ -8,8 +8,11 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.safestring import SafeString
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
+
+from breakglass.web.markdown import render as render_markdown
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,6 @@ class Field:
     name: str
     kind: str
     required: bool
-    note: str
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Operation:
     method: str
     path: str
     summary: str
-    note: str
+    note: SafeString
     queries: tuple[Field, ...]
     body: tuple[Field, ...]
+    body_note: SafeString
+    status: str
     answer: tuple[Field, ...]
-    answer_note: str
+    answer_note: SafeString
     example: str
 
 
@@ -44,6 +48,7 @@ class Page(DocsBase):
         base = request.build_absolute_uri("/").rstrip("/")
         context = {
             "schema": schema,
+            "about": render_markdown(schema["info"]["description"]),
             "nouns": nouns(schema, base),
             "openapi_url": self.get_openapi_url(api, kwargs),
         }
@@ -66,20 +71,25 @@ def _operation(
     body = _resolve(schema, _json_of(operation.get("requestBody", {})))
     status, good = next((s, r) for s, r in operation["responses"].items() if str(s).startswith("2"))
     answer = _resolve(schema, _json_of(good))
+    # A list's answer is told by what it is a list of.
+    told = _resolve(schema, answer.get("properties", {}).get("items", {}).get("items", answer))
+    note = operation.get("description", "")
     return Operation(
         anchor=operation["operationId"],
         method=method.upper(),
         path=path,
-        summary=operation.get("summary", ""),
-        note=operation.get("description", ""),
+        summary=note.split(". ")[0].rstrip("."),
+        note=render_markdown(note),
         queries=tuple(
-            Field(p["name"], _kind(schema, p["schema"]), p.get("required", False), p.get("description", ""))
+            Field(p["name"], _kind(schema, p["schema"]), p.get("required", False))
             for p in operation.get("parameters", [])
             if p["in"] == "query"
         ),
         body=_fields(schema, body),
-        answer=_fields(schema, answer),
-        answer_note=f"{status}: {answer.get('description', '')}".strip(": "),
+        body_note=render_markdown(body.get("description", "")),
+        status=str(status) if told is answer else f"{status}: a page of",
+        answer=_fields(schema, told),
+        answer_note=render_markdown(told.get("description", good.get("description", "").replace("OK", ""))),
         example=_example(base, path, method, body),
     )
 
@@ -97,7 +107,7 @@ def _resolve(schema: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 def _fields(schema: dict[str, Any], model: dict[str, Any]) -> tuple[Field, ...]:
     required = set(model.get("required", ()))
     return tuple(
-        Field(name, _kind(schema, part), name in required, part.get("description", ""))
+        Field(name, _kind(schema, part), name in required)
         for name, part in model.get("properties", {}).items()
     )
 

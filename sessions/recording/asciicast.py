@@ -33,6 +33,9 @@ MOST_LINE = 4 * 1024 * 1024
 """The recorder writes no line near this length; a longer one is damage, and isn't kept in memory."""
 
 
+_decode = json.JSONDecoder().decode
+
+
 class Event(NamedTuple):
     """One event as it stands in the file; `time` counts seconds from the header."""
 
@@ -122,6 +125,6 @@ def parse_bytes(data: str) -> bytes:
 
 def _parse(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        return _decode(line.decode())
     except (ValueError, RecursionError):
         return None

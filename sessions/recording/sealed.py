@@ -36,7 +36,7 @@ _SIGNED: Final = b"breakglass recording manifest 1\n"
 _TRAILER: Final = "{:010d} bytes of manifest; end of recording\n"
 _TRAILER_SIZE: Final = len(_TRAILER.format(0))
 _MOST_MANIFEST: Final = 64 * 1024 * 1024
-_COMPRESSION: Final = 6
+_COMPRESSION: Final = 4
 _PROLOGUE: Final = re.compile(
     rb'\{"cipher":"[^"]*","key":"(?P<key>[0-9a-f]{80})","key_id":"(?P<id>[0-9a-f]{16})"\}\n'
 )

@@ -45,7 +45,7 @@ TABLE = [
     Row("POST", "/incidents", "               401 201 201 201 201 403 403 201", {"title": "Pump 3 stopped"}),
     Row("GET", "/incidents/{incident}", "     401 200 200 200 200 200 200 200"),
     # 409: allowed, but a review is not signed yet.
-    Row("POST", "/incidents/{incident}/close", "401 403 403 403 403 403 403 409"),
+    Row("POST", "/incidents/{incident}/close", "401 403 403 409 403 403 403 409"),
     Row("GET", "/playbooks", "                401 200 200 200 200 200 200 200"),
     Row("GET", "/playbooks/historian-down", " 401 200 200 200 200 200 200 200"),
     Row("GET", "/assets", "                   401 200 200 200 200 200 200 200"),

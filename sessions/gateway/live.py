@@ -15,6 +15,7 @@ from breakglass.domain.policy import ChannelKind
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway.carry import ForwardChannel, SessionChannel, destination, forward_body
 from sessions.gateway.relay import SplicedChannel, printable
+from sessions.gateway.transport import LegGone
 from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
 from sessions.recording.recorder import RecordingFailed
 from sessions.states import END_WORDING, EndReason
@@ -76,6 +77,7 @@ class LiveSession:
         self.person_leg = person_leg
         self.asset_leg = asset_leg
         self.reason: EndReason | None = None
+        self.ended = threading.Event()
         self.last_typed = clock.monotonic()
         self.confirmed = self.last_typed
         self.warned: set[int] = set()
@@ -186,12 +188,25 @@ class LiveSession:
 
     def on_down(self, error: BaseException | None) -> None:
         """The person's connection is gone."""
-        if error is None or isinstance(error, EOFError):
+        if isinstance(error, LegGone) and error.leg is self.asset_leg:
+            self.ended.wait(0.2)  # the asset's own leg knows better why
+            self.end(EndReason.UPSTREAM_FAILED)
+        elif error is None or isinstance(error, EOFError):
             self.end(EndReason.CLIENT_CLOSED)
         elif isinstance(error, OSError):
             self.end(EndReason.CLIENT_LOST)
         else:
             self.end(EndReason.PROTOCOL_ERROR)
+
+    def on_asset_down(self, error: BaseException | None) -> None:
+        """The asset's connection is gone."""
+        if isinstance(error, LegGone) and error.leg is self.person_leg:
+            self.ended.wait(0.2)  # the person's own leg knows better why
+            self.end(EndReason.CLIENT_LOST)
+        elif error is None or isinstance(error, EOFError):
+            self.end(EndReason.ASSET_CLOSED)
+        else:
+            self.end(EndReason.UPSTREAM_FAILED)
 
     # What channels say. ----------------------------------------------------------------------------------
 
@@ -235,6 +250,7 @@ class LiveSession:
             if self.reason is not None:
                 return False
             self.reason = reason
+            self.ended.set()
         text = f"Breakglass: this session was ended: {END_WORDING[reason]}. [{reason}]"
         self.asset_leg.cut(Disconnect.BY_APPLICATION, "session over")
         self.asset_leg.bury()

@@ -27,6 +27,7 @@ MAX_LINE = 8 * 1024
 FIRST_BUFFER = 8 * 1024
 FULL_BUFFER = 256 * 1024
 TAG = 16
+MOST_BEFORE_REKEY = 256 * 1024 * 1024
 CHANNEL_DATA = 94
 CHANNEL_EXTENDED_DATA = 95
 
@@ -335,7 +336,7 @@ class Packetizer:
         way.packets += 1
         if self._need_rekey:
             self._overflow += size
-            if self._overflow > self.rekey_bytes:
+            if self._overflow > MOST_BEFORE_REKEY:
                 raise SSHException("the other side ignores the key exchange")
         elif way.bytes >= self.rekey_bytes or way.packets >= self.rekey_packets:
             self._need_rekey = True

@@ -49,6 +49,14 @@ CONNECTION_MESSAGES = tuple(range(80, 83)) + tuple(range(90, 101))
 log = logging.getLogger("breakglass.gateway")
 
 
+class LegGone(EOFError):
+    """A message could not be sent because that leg's connection is gone, whoever's thread tried."""
+
+    def __init__(self, leg: Leg, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.leg = leg
+
+
 class End(Protocol):
     """What a leg calls for one channel number, always in the leg's reader thread."""
 
@@ -185,7 +193,10 @@ class Leg(Transport):
             if self._parked is not None:
                 self._park(payload)
                 return
-            self.packetizer.send_payload(payload)
+            try:
+                self.packetizer.send_payload(payload)
+            except EOFError as error:
+                raise LegGone(self, error) from error
             if self.packetizer.need_rekey() and not self.in_kex:
                 self._send_kex_init()
 
@@ -199,7 +210,10 @@ class Leg(Transport):
             if self._parked is not None:
                 self._park(bytes(plain[1 : size - plain[0]]))
                 return
-            self.packetizer.relay(plain, size)
+            try:
+                self.packetizer.relay(plain, size)
+            except EOFError as error:
+                raise LegGone(self, error) from error
             if self.packetizer.need_rekey() and not self.in_kex:
                 self._send_kex_init()
 

@@ -16,7 +16,6 @@ from breakglass.services.keys import fingerprint
 from sessions.gateway.relay import printable
 from sessions.gateway.transport import ClientLeg
 from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
-from sessions.states import EndReason
 
 if TYPE_CHECKING:
     from sessions.gateway.live import LiveSession
@@ -59,8 +58,7 @@ class AssetConnection:
 
     def on_down(self, error: BaseException | None) -> None:
         if self.session is not None:
-            clean = error is None or isinstance(error, EOFError)
-            self.session.end(EndReason.ASSET_CLOSED if clean else EndReason.UPSTREAM_FAILED)
+            self.session.on_asset_down(error)
 
 
 class HostKeyChanged(Exception):

@@ -103,6 +103,7 @@ class House:
     incident: Incident
     limits: Limits = field(default_factory=lambda: Limits(rate_per_address=1000, burst_per_address=1000))
     gateway: Gateway | None = None
+    elsewhere: int = 0
     _thread: threading.Thread | None = None
 
     # Grants ----------------------------------------------------------------------------------------------
@@ -153,8 +154,8 @@ class House:
 
     @property
     def port(self) -> int:
-        assert self.gateway is not None
-        return self.gateway.port
+        """Of the gateway in this process, or of one elsewhere."""
+        return self.gateway.port if self.gateway is not None else self.elsewhere
 
     # Clients ---------------------------------------------------------------------------------------------
 

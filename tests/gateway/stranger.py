@@ -95,3 +95,8 @@ def failure(heard: tuple[int, bytes] | None) -> tuple[str, bool]:
     assert heard is not None and heard[0] == 51, heard
     size = struct.unpack(">I", heard[1][:4])[0]
     return heard[1][4 : 4 + size].decode(), heard[1][4 + size] == 1
+
+
+def string_of(text: str) -> bytes:
+    """An SSH string."""
+    return string(text)

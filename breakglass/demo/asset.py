@@ -73,7 +73,7 @@ class AssetDoor(paramiko.ServerInterface):
             return int(paramiko.common.OPEN_SUCCEEDED)
         return int(paramiko.common.OPEN_FAILED_CONNECT_FAILED)
 
-    def check_channel_pty_request(  # type: ignore[override]
+    def check_channel_pty_request(
         self, channel: paramiko.Channel, term: bytes, width: int, height: int, *_: object
     ) -> bool:
         self.windows[channel.chanid] = Window(term.decode(errors="replace") or "dumb", width, height)

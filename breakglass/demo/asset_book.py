@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from breakglass.demo import asset_home, gates
+from breakglass.demo import asset_home, gates, sshd_assets
 from breakglass.demo.cast import MACHINES, Machine
 from breakglass.demo.place import DemoStopped, Place, python, write_private
 
@@ -42,6 +42,10 @@ class AssetFiles:
     @property
     def password_file(self) -> Path:
         return self.dir / "password.hash"
+
+    @property
+    def shadow_file(self) -> Path:
+        return self.dir / "password.shadow"
 
     def make(self) -> None:
         self.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -106,8 +110,6 @@ class AssetBook:
     def processes(self, place: Place) -> Sequence[tuple[str, list[str], Path]]:
         """The processes that play the assets, as (name, command, log)."""
         if place.assets_by_sshd:
-            from breakglass.demo import sshd_assets
-
             return sshd_assets.processes(place, self)
         return [("assets", python("-m", "breakglass.demo.asset", str(place.dir)), place.logs / "assets.log")]
 

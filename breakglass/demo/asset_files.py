@@ -82,7 +82,8 @@ class FileTransfer(paramiko.SFTPServer):
 
     def finish_subsystem(self) -> None:
         with contextlib.suppress(OSError, paramiko.SSHException):
-            self.sock.send_exit_status(0)
+            if self.sock is not None:
+                self.sock.send_exit_status(0)
         super().finish_subsystem()
 
 

@@ -16,7 +16,7 @@ import termios
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
@@ -190,7 +190,8 @@ def _send_exit_signal(channel: paramiko.Channel, name: str) -> None:
     message.add_boolean(False)
     message.add_string("")
     message.add_string("")
-    channel.get_transport()._send_user_message(message)
+    transport: Any = channel.get_transport()
+    transport._send_user_message(message)
 
 
 def serve_page(channel: paramiko.Channel, host: str) -> None:

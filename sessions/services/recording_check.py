@@ -1,0 +1,151 @@
+"""Are the recordings what was sealed? Each is held against its own seal, the database's memory and the audit trail."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
+
+from breakglass.domain.audit import AuditTag
+from breakglass.models import AuditEvent
+from breakglass.services import audit
+from sessions.models import Recording
+from sessions.recording import seal
+from sessions.recording.sealed import MAGIC, Manifest, RecordingDamaged
+from sessions.recording.store import SEALED
+from sessions.services.recordings import recording_key, seal_key, store
+from sessions.states import RecordingState, SessionState
+
+
+class Verdict(StrEnum):
+    INTACT = "intact"
+    OPEN = "open"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found of one recording; `what` names the damaged part."""
+
+    name: str
+    verdict: Verdict
+    what: str
+
+
+def find(word: str) -> Recording | None:
+    """The recording of a session named by its id or its label (`S-12`)."""
+    found = Recording.objects.select_related("session")
+    digits = word.upper().removeprefix("S-")
+    if digits != word.upper() and digits.isascii() and digits.isdigit() and len(digits) < 9:
+        return found.filter(session__number=int(digits)).first()
+    try:
+        return found.filter(session_id=UUID(word)).first()
+    except ValueError:
+        return None
+
+
+def check_all() -> Iterator[Checked]:
+    """Every recording on record, then every file that is on no record."""
+    for recording in Recording.objects.select_related("session").order_by("session__number").iterator():
+        yield check(recording)
+    place = store()
+    known = set(Recording.objects.values_list("session_id", flat=True))
+    found = [(session_id, path) for session_id, path in place.sealed_recordings()]
+    found += [(one.session_id, one.path) for one in place.open_recordings()]
+    for session_id, path in found:
+        if session_id not in known:
+            yield Checked(path.name, Verdict.DAMAGED, "there is a file, but no session in the database")
+
+
+def check(recording: Recording) -> Checked:
+    """One recording: its file, its manifest as the database remembers it, its row in the audit trail."""
+    name = recording.session.label
+    if recording.state == RecordingState.OPEN:
+        return _check_open(recording)
+    try:
+        manifest = seal.verify(
+            store().sealed_path(recording.session_id),
+            recording_key(),
+            seal_key().public_key(),
+            manifest=Manifest.from_dict(recording.manifest or {}),
+        )
+    except FileNotFoundError:
+        return Checked(name, Verdict.DAMAGED, "the sealed file is missing")
+    except (ValueError, OSError) as error:
+        return Checked(name, Verdict.DAMAGED, f"it can't be read: {error}")
+    except RecordingDamaged as damage:
+        return Checked(name, Verdict.DAMAGED, f"{damage.place}: {damage.what}")
+    problem = _against_the_record(recording, manifest)
+    return (
+        Checked(name, Verdict.DAMAGED, problem)
+        if problem
+        else Checked(name, Verdict.INTACT, _facts(manifest))
+    )
+
+
+def check_file(path: Path) -> Checked:
+    """A file wherever it is: a sealed recording, or a plain copy as it was downloaded."""
+    with path.open("rb") as source:
+        is_sealed = path.name.endswith(SEALED) or source.read(len(MAGIC)) == MAGIC
+        source.seek(0)
+        digest = "" if is_sealed else hashlib.file_digest(source, "sha256").hexdigest()
+    if not is_sealed:
+        recording = Recording.objects.select_related("session").filter(sha256=digest).first()
+        if recording is None:
+            return Checked(path.name, Verdict.DAMAGED, "no sealed recording holds exactly these bytes")
+        return Checked(path.name, Verdict.INTACT, f"it is the recording of {recording.session.label}")
+    try:
+        manifest = seal.verify(path, recording_key(), seal_key().public_key())
+    except RecordingDamaged as damage:
+        return Checked(path.name, Verdict.DAMAGED, f"{damage.place}: {damage.what}")
+    recording = find(str(manifest.facts.get("session", "")))
+    if recording is None:
+        return Checked(
+            path.name, Verdict.DAMAGED, "its seal holds, but no session in the database is its own"
+        )
+    problem = _against_the_record(recording, manifest)
+    what = problem or f"{recording.session.label}, {_facts(manifest)}"
+    return Checked(path.name, Verdict.DAMAGED if problem else Verdict.INTACT, what)
+
+
+def _check_open(recording: Recording) -> Checked:
+    session = recording.session
+    if session.state != SessionState.ENDED:
+        return Checked(session.label, Verdict.OPEN, "the session is going on")
+    if store().open_path(session.pk).exists() or store().sealed_path(session.pk).exists():
+        return Checked(session.label, Verdict.OPEN, recording.problem or "it waits to be sealed")
+    if session.bytes_out == 0:
+        return Checked(session.label, Verdict.OPEN, "nothing was relayed, so nothing was recorded")
+    return Checked(session.label, Verdict.DAMAGED, "the file is missing and was never sealed")
+
+
+def _against_the_record(recording: Recording, manifest: Manifest) -> str:
+    """What speaks against this manifest, or nothing. A seal alone doesn't say that it is the one made back then."""
+    if manifest.facts.get("session") != str(recording.session_id):
+        return "manifest: it is of another session"
+    if recording.manifest != manifest.as_dict() or recording.sha256 != manifest.sha256:
+        return "manifest: it isn't the one on record for this recording"
+    row = (
+        AuditEvent.objects.filter(
+            tag__in=(AuditTag.RECORDING_SEALED, AuditTag.RECORDING_RECOVERED),
+            subject=audit.name_of(recording.session),
+        )
+        .order_by("seq")
+        .first()
+    )
+    if row is None:
+        return "audit trail: it knows of no seal for this session"
+    if (row.data.get("sha256"), row.data.get("signature")) != (manifest.sha256, manifest.signature):
+        return f"audit trail: row {row.seq} tells of another seal"
+    return ""
+
+
+def _facts(manifest: Manifest) -> str:
+    minutes, seconds = divmod(manifest.duration_us // 1_000_000, 60)
+    ended = "" if manifest.ended == "closed" else f", {manifest.ended}"
+    return (
+        f"{manifest.size} bytes, {manifest.events} events, {minutes}:{seconds:02}, {manifest.sha256}{ended}"
+    )

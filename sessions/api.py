@@ -56,6 +56,7 @@ class SessionOut(Schema):
     bytes_in: int
     bytes_out: int
     opened_at: datetime
+    kill_requested_at: datetime | None
     ended_at: datetime | None
     recording: Literal["open", "sealed", "recovered"]
     recording_sha256: str
@@ -133,7 +134,8 @@ class SignIn(Input):
 
 @router.get("/sessions", response=answers(Page[SessionOut]), tags=["sessions"])
 def list_sessions(request: HttpRequest, paging: Query[Paging], only: Query[SessionQuery]) -> dict[str, Any]:
-    """Sessions, newest first: everybody's for reviewers, auditors and administrators, your own otherwise."""
+    """Sessions, newest first: your own, those under playbooks that you approve, or all for reviewers, auditors and
+    administrators."""
     wanted = SessionFilter(
         person=only.person,
         asset=only.asset,
@@ -279,6 +281,7 @@ def _shape(row: SSHSession) -> dict[str, Any]:
         "bytes_in": row.bytes_in,
         "bytes_out": row.bytes_out,
         "opened_at": row.opened_at,
+        "kill_requested_at": row.kill_requested_at,
         "ended_at": row.ended_at,
         "recording": row.recording.state,
         "recording_sha256": row.recording.sha256,

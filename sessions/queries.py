@@ -13,7 +13,7 @@ from breakglass.domain import permissions
 from breakglass.domain.permissions import Thing, Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Approval, Grant, Person
-from breakglass.queries import actor_of, thing_of_grant
+from breakglass.queries import actor_of, seen_by, thing_of_grant
 from sessions.models import Channel, Review, SSHSession
 from sessions.states import OPEN_STATES
 
@@ -43,11 +43,9 @@ def thing_of_session(session: SSHSession) -> Thing:
 
 
 def sessions_for(person: Person, wanted: SessionFilter) -> QuerySet[SSHSession]:
-    """Newest first: everybody's for reviewers, auditors and administrators, one's own for all others."""
-    found = _SESSIONS.all()
-    actor = actor_of(person)
-    if not (permissions.may(actor, Verb.LIST_SESSIONS) or permissions.ADMINISTRATORS in actor.groups):
-        found = found.filter(person=person)
+    """Newest first: one's own, those under playbooks that one approves (who may end them must find them), and
+    everybody's for reviewers, auditors and administrators."""
+    found = _SESSIONS.filter(seen_by(actor_of(person), owner="person", playbook="grant__playbook"))
     conditions = Q()
     if wanted.person:
         conditions &= Q(person__username=wanted.person)

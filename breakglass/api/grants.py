@@ -15,7 +15,7 @@ from breakglass.api.auth import demand, person_of
 from breakglass.api.errors import answers
 from breakglass.api.inputs import Filter, Input
 from breakglass.api.naming import find
-from breakglass.api.paging import Page, Paging, page_of
+from breakglass.api.paging import Page, Paging, page
 from breakglass.domain.grants import LIVE, state_at
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
@@ -71,10 +71,10 @@ def list_grants(request: HttpRequest, paging: Query[Paging], only: Query[GrantFi
     person, now = person_of(request), clock.now()
     rows = queries.visible_grants(person)
     if only.mine:
-        rows = [row for row in rows if row.person_id == person.pk]
+        rows = rows.filter(person=person)
     if only.live:
-        rows = [row for row in rows if state_at(row.term, now) in LIVE]
-    return page_of(rows, paging, lambda row: _shape(row, person, now))
+        rows = rows.filter(queries.live_at(now))
+    return page(rows, paging, lambda row: _shape(row, person, now))
 
 
 @router.get("/{ref}", response=answers(GrantOut))

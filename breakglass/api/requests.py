@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema, Status
 
@@ -14,7 +15,7 @@ from breakglass.api.auth import demand, person_of
 from breakglass.api.errors import answers
 from breakglass.api.inputs import Filter, Input
 from breakglass.api.naming import find
-from breakglass.api.paging import Page, Paging, page_of
+from breakglass.api.paging import Page, Paging, page, page_of
 from breakglass.domain.permissions import Verb
 from breakglass.domain.requests import RequestState, state_at
 from breakglass.models import AccessRequest, Incident, Person
@@ -99,10 +100,13 @@ def list_requests(request: HttpRequest, paging: Query[Paging], only: Query[Reque
     """The requests that you may see, newest first: your own, those you may decide on, or all for reviewers, auditors
     and administrators."""
     person, now = person_of(request), clock.now()
-    rows = queries.inbox_of(person, now) if only.waiting else queries.visible_requests(person)
+    if only.waiting:
+        waiting = [row for row in queries.inbox_of(person, now) if only.state in (None, state_now(row, now))]
+        return page_of(waiting, paging, lambda row: shape(row, now))
+    rows = queries.visible_requests(person)
     if only.state is not None:
-        rows = [row for row in rows if state_now(row, now) == only.state]
-    return page_of(rows, paging, lambda row: shape(row, now))
+        rows = rows.filter(_in_state(RequestState(only.state), now))
+    return page(rows, paging, lambda row: shape(row, now))
 
 
 @router.post("", response=answers(RequestDetail, 201))
@@ -152,6 +156,15 @@ def withdraw_request(request: HttpRequest, ref: str) -> dict[str, Any]:
     demand(person, Verb.WITHDRAW_REQUEST, queries.thing_of_request(found))
     done = requests.withdraw(found.pk, person, now)
     return _detail(person, done.pk, now)
+
+
+def _in_state(state: RequestState, now: datetime) -> Q:
+    """`state_now` as a condition."""
+    if state is RequestState.PENDING:
+        return Q(state=state, lapses_at__gt=now)
+    if state is RequestState.LAPSED:
+        return Q(state=state) | Q(state=RequestState.PENDING, lapses_at__lte=now)
+    return Q(state=state)
 
 
 def state_now(row: AccessRequest, now: datetime) -> str:

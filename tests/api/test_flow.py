@@ -120,7 +120,18 @@ def test_a_kill_reaches_one_session_and_not_its_neighbour(plant: Plant, things: 
     assert things.open_session.kill_requested_by == plant.people["ben"]
     assert neighbour.kill_requested_at is None
     again = plant.post("ben", things.fill("/sessions/{open}/kill"), {})
-    assert (again.status, again.refusal) == (409, "session_not_live")
+    assert (again.status, again.body["kill_requested_at"] is not None) == (200, True)
+    ended = plant.post("ben", things.fill("/sessions/{session}/kill"), {})
+    assert (ended.status, ended.refusal) == (409, "session_not_live")
+
+
+def test_requests_can_be_narrowed_by_the_state_that_the_clock_says(plant: Plant, asked: Any) -> None:
+    def count(state: str) -> int:
+        return int(plant.get("rita", f"/requests?state={state}").body["count"])
+
+    assert (count("pending"), count("lapsed"), count("approved")) == (1, 0, 0)
+    plant.clock.forward(minutes=30)
+    assert (count("pending"), count("lapsed"), count("approved")) == (0, 1, 0)
 
 
 def test_the_recording_comes_as_asciicast_and_its_download_is_audited(plant: Plant, things: Things) -> None:

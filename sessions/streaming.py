@@ -16,6 +16,10 @@ def stream(request: HttpRequest, pieces: Iterator[bytes], content_type: str) -> 
 
 
 async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    fetch = sync_to_async(next, thread_sensitive=False)
-    while (piece := await fetch(pieces, None)) is not None:
+    fetch = sync_to_async(_next, thread_sensitive=False)
+    while (piece := await fetch(pieces)) is not None:
         yield piece
+
+
+def _next(pieces: Iterator[bytes]) -> bytes | None:
+    return next(pieces, None)

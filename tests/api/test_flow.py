@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from django.test import AsyncRequestFactory
 
 from breakglass.models import AuditEvent
 from breakglass.services import audit
 from sessions import services as data_plane
 from sessions.services.recordings import store
+from sessions.streaming import stream
 from tests.api.scene import Plant, Things, opened_session
 
 REASON = "The trend has stopped; restart the service"
@@ -142,6 +145,16 @@ def test_the_recording_comes_as_asciicast_and_its_download_is_audited(plant: Pla
     assert b"hello from the historian" in answer.body
     event = AuditEvent.objects.get(tag="recordings:recording:downloaded")
     assert event.actor_name == "vera"
+
+
+def test_pieces_are_sent_as_they_come_and_do_not_hold_up_the_event_loop() -> None:
+    answer = stream(AsyncRequestFactory().get("/"), iter([b"a", b"b"]), "application/x-asciicast")
+
+    async def collect() -> list[bytes]:
+        return [piece async for piece in answer]
+
+    assert answer.is_async
+    assert asyncio.run(collect()) == [b"a", b"b"]
 
 
 def test_a_recording_that_is_still_written_is_not_given_out(plant: Plant, things: Things) -> None:

@@ -51,3 +51,8 @@ def test_a_web_login_counts_for_nothing_here(plant: Plant) -> None:
 def test_the_stored_form_of_a_token_opens_nothing(plant: Plant) -> None:
     token = ApiToken.objects.get(person=plant.people["rita"])
     assert plant.call(None, "GET", "/requests", Authorization=f"Bearer {token.sha256}").status == 401
+
+
+def test_no_answer_is_kept_by_a_cache(plant: Plant) -> None:
+    for who in (None, "rita"):
+        assert "no-store" in plant.get(who, "/requests").headers["Cache-Control"]

@@ -15,9 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def start(database: str, *, port: int = 0, file_limit: int | None = None) -> tuple[subprocess.Popen[bytes], int]:
     """A running gateway and its port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.gateway.process", database, str(port)],
+        [sys.executable, "-m", "tests.gateway.process", database, str(port), str(file_limit or 0)],
         cwd=ROOT, stdout=subprocess.PIPE,
-        preexec_fn=None if file_limit is None else lambda: _limit(file_limit),
     )  # fmt: skip
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -25,15 +24,13 @@ def start(database: str, *, port: int = 0, file_limit: int | None = None) -> tup
     return process, int(line)
 
 
-def _limit(size: int) -> None:
-    """No file of the process may grow beyond this: as good as a full disk, and needs no root."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     from django.conf import settings
 
+    limit = int(sys.argv[3])
+    if limit:  # no file of the process may grow beyond this: as good as a full disk, and needs no root
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     settings.DATABASES["default"]["NAME"] = sys.argv[1]
     import django
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from ninja import NinjaAPI
 
 PUBLIC = [
     "GET /requests", "POST /requests", "GET /requests/{ref}", "POST /requests/{ref}/approve",
@@ -59,6 +60,12 @@ def test_every_operation_needs_a_token_and_declares_the_shape_of_its_errors(docu
         for status in ("401", "403", "404", "422", "500"):
             content = operation["responses"][status]["content"]["application/json"]
             assert content["schema"]["$ref"].endswith("/Problem"), path
+
+
+def test_anybody_may_ask_for_it_often(document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made once: asking costs nobody anything."""
+    monkeypatch.setattr(NinjaAPI, "get_openapi_schema", None)
+    assert Client().get("/api/v1/openapi.json").json() == document
 
 
 def test_the_docs_page_stands_under_the_strict_policy(document: Any) -> None:

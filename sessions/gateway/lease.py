@@ -63,16 +63,17 @@ def touch(session_ids: list[UUID]) -> None:
         SSHSession.objects.filter(pk__in=session_ids, state__in=OPEN_STATES).update(renewed_at=clock.now())
 
 
-def listen(look_again: Callable[..., None], stop: threading.Event) -> None:
-    """Ring through until Redis goes away or `stop` is set. What a ring says is checked in the database, never believed."""
+def listen(look_again: Callable[..., None], stop: threading.Event) -> str:
+    """Ring through until Redis goes away (returns why) or `stop` is set. What a ring says is checked, never believed."""
     try:
         for rung in doorbell.listen(TOPICS, timeout=1.0):
             if stop.is_set():
-                return
+                return ""
             if rung is not None:
                 _route(rung[0], rung[1], look_again)
     except (redis.RedisError, OSError, json.JSONDecodeError) as error:
-        log.info("the doorbell is away: %s", error)
+        return str(error)
+    return ""
 
 
 def _route(topic: str, payload: dict[str, Any], look_again: Callable[..., None]) -> None:

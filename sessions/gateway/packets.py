@@ -14,13 +14,14 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from paramiko.message import Message
 from paramiko.packet import NeedRekeyException
 from paramiko.ssh_exception import SSHException
+
+from sessions.gateway.cipher import Direction
 
 MAX_PACKET = 256 * 1024
 MAX_LINE = 8 * 1024
@@ -32,52 +33,6 @@ CHANNEL_DATA = 94
 CHANNEL_EXTENDED_DATA = 95
 
 Sink = Callable[[bytearray, int], bool]
-
-
-class _Engine(Protocol):
-    def update(self, data: bytes) -> bytes: ...
-
-
-class _Direction:
-    """The cipher state of one direction."""
-
-    def __init__(self) -> None:
-        self.engine: Any = None
-        self.block = 8
-        self.mac_name = ""
-        self.mac_size = 0
-        self.mac_key = b""
-        self.etm = False
-        self.aead: AESGCM | None = None
-        self.salt = b""
-        self.counter = 0
-        self.sequence = 0
-        self.bytes = 0
-        self.packets = 0
-
-    def nonce(self) -> bytes:
-        """The next AES-GCM nonce (RFC 5647): four fixed bytes and a counter."""
-        nonce = self.salt + self.counter.to_bytes(8, "big")
-        self.counter = (self.counter + 1) & 0xFFFFFFFFFFFFFFFF
-        return nonce
-
-    def mac(self, packet: bytes) -> bytes:
-        return hmac.digest(self.mac_key, struct.pack(">I", self.sequence) + packet, self.mac_name)[
-            : self.mac_size
-        ]
-
-    def rekeyed(
-        self, engine: Any, block: int, mac: Any, mac_size: int, mac_key: bytes | None, etm: bool
-    ) -> None:
-        self.engine, self.block, self.mac_size = engine, block, mac_size
-        self.mac_name = mac().name if mac is not None else ""
-        self.mac_key = mac_key or b""
-        self.etm = etm
-        self.aead = None
-        self.bytes = self.packets = 0
-
-    def sealed(self, engine: AESGCM, iv: bytes) -> None:
-        self.aead, self.salt, self.counter = engine, iv[:4], int.from_bytes(iv[4:], "big")
 
 
 class Packetizer:
@@ -92,8 +47,8 @@ class Packetizer:
         self._initial_kex_done = False
         self._need_rekey = False
         self._switched = 0
-        self._in = _Direction()
-        self._out = _Direction()
+        self._in = Direction()
+        self._out = Direction()
         self._overflow = 0
         self.write_lock = threading.RLock()
         self._buffer = bytearray(FIRST_BUFFER)

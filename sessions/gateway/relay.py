@@ -7,10 +7,8 @@ the other side's window takes, because its window credit is the other's, passed 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,69 +16,16 @@ from paramiko.ssh_exception import SSHException
 
 from breakglass.domain.policy import ChannelKind
 from breakglass.domain.refusals import Refusal
+from sessions.gateway.flow import Credit, Traffic
 from sessions.gateway.transport import Leg
 from sessions.gateway.wire import Msg, OpenFailure, boolean, message, string, u32
 
 if TYPE_CHECKING:
     from sessions.gateway.live import LiveSession
 
-WINDOW = 2 * 1024 * 1024
 MOST_PER_PACKET = 64 * 1024
 LARGEST_WINDOW = 0xFFFFFFFF
 STDERR = 1
-
-
-class Credit:
-    """What one side may still send us. It is an overrun, and the end of the connection, to send more."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._outstanding = 0
-        self._owed = 0
-
-    def open(self, window: int) -> int:
-        """The first window to announce: at most 2 MiB of what the other side takes; the rest follows later."""
-        with self._lock:
-            self._owed = window
-            return self._top_up()
-
-    def grant(self, count: int) -> int:
-        """The other side takes `count` more. Returns how much to announce now."""
-        with self._lock:
-            self._owed += count
-            return self._top_up()
-
-    def spend(self, count: int) -> int:
-        """`count` bytes arrived. Returns how much to announce now."""
-        with self._lock:
-            if count > self._outstanding:
-                raise SSHException("more data than the window allows")
-            self._outstanding -= count
-            return self._top_up() if self._owed and self._outstanding < WINDOW // 2 else 0
-
-    def _top_up(self) -> int:
-        given = max(0, min(self._owed, WINDOW - self._outstanding))
-        self._owed -= given
-        self._outstanding += given
-        return given
-
-
-@dataclass
-class Traffic:
-    """What went through one direction of a channel."""
-
-    count: int = 0
-
-    def __post_init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def add(self, data: bytes | memoryview) -> None:
-        self.count += len(data)
-        self._hash.update(data)
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest() if self.count else ""
 
 
 class Side:

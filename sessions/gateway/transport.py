@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from paramiko import Transport
 from paramiko.kex_curve25519 import KexCurve25519
@@ -20,6 +20,7 @@ from paramiko.kex_mlkem import KexMLKEM768X25519
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
+from sessions.gateway.listeners import Authenticator, Connection, End
 from sessions.gateway.packets import CHANNEL_DATA, Packetizer
 from sessions.gateway.wire import Disconnect, Msg, Reader, message, string, u32
 
@@ -55,51 +56,6 @@ class LegGone(EOFError):
     def __init__(self, leg: Leg, cause: BaseException) -> None:
         super().__init__(str(cause))
         self.leg = leg
-
-
-class End(Protocol):
-    """What a leg calls for one channel number, always in the leg's reader thread."""
-
-    def on_data(self, plain: bytearray, count: int, size: int, extended: int | None) -> None: ...
-
-    def on_opened(self, remote_id: int, window: int, max_packet: int) -> None: ...
-
-    def on_open_failed(self, code: int, text: str) -> None: ...
-
-    def on_adjust(self, count: int) -> None: ...
-
-    def on_request(self, name: str, want_reply: bool, body: bytes) -> None: ...
-
-    def on_reply(self, success: bool) -> None: ...
-
-    def on_eof(self) -> None: ...
-
-    def on_close(self) -> None: ...
-
-
-class Connection(Protocol):
-    """What a leg calls for what isn't about one open channel."""
-
-    def on_channel_open(
-        self, kind: str, remote_id: int, window: int, max_packet: int, body: Reader
-    ) -> None: ...
-
-    def on_global_request(self, name: str, want_reply: bool, body: Reader) -> None: ...
-
-    def on_down(self, error: BaseException | None) -> None: ...
-
-
-class Authenticator(Protocol):
-    """The server's side of authentication, as paramiko's run loop sees it."""
-
-    @property
-    def _handler_table(self) -> dict[int, Callable[[Message], None]]: ...
-
-    def is_authenticated(self) -> bool: ...
-
-    def get_username(self) -> str | None: ...
-
-    def abort(self) -> None: ...
 
 
 class Leg(Transport):

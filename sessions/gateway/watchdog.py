@@ -197,8 +197,12 @@ class Watchdog:
 
     def _listen(self) -> None:
         """Redis only wakes us. While it is away the loop's own 5 s do the work."""
+        said = ""
         while not self._stop.is_set():
-            lease.listen(self.look_again, self._stop)
+            why = lease.listen(self.look_again, self._stop)
+            if why and why != said:
+                log.warning("the doorbell is away, sessions are confirmed every %d s: %s", RENEW_EVERY, why)
+            said = why
             self._stop.wait(1.0)
 
 

@@ -115,7 +115,7 @@ class House:
         form = requests.SubmitForm(
             playbook=changes.get("slug", "hist-test"),
             incident_id=self.incident.pk,
-            assets=["hist-01"],
+            assets=("hist-01",),
             login=None,
             minutes=minutes,
             reason="trends stopped at 02:10",

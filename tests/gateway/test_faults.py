@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +35,8 @@ class Apart:
     def __init__(self, house: House) -> None:
         self.house = house
         self.database = str(connection.settings_dict["NAME"])
-        self.child, self.port = None, 0  # type: ignore[var-annotated]
+        self.child: subprocess.Popen[bytes] | None = None
+        self.port = 0
 
     def start(self, **limits: int) -> None:
         self.child, self.port = process.start(self.database, port=self.port, **limits)

@@ -1,0 +1,51 @@
+"""The cipher state of one direction of a connection."""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+
+class Direction:
+    """The cipher state of one direction."""
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+        self.block = 8
+        self.mac_name = ""
+        self.mac_size = 0
+        self.mac_key = b""
+        self.etm = False
+        self.aead: AESGCM | None = None
+        self.salt = b""
+        self.counter = 0
+        self.sequence = 0
+        self.bytes = 0
+        self.packets = 0
+
+    def nonce(self) -> bytes:
+        """The next AES-GCM nonce (RFC 5647): four fixed bytes and a counter."""
+        nonce = self.salt + self.counter.to_bytes(8, "big")
+        self.counter = (self.counter + 1) & 0xFFFFFFFFFFFFFFFF
+        return nonce
+
+    def mac(self, packet: bytes) -> bytes:
+        return hmac.digest(self.mac_key, struct.pack(">I", self.sequence) + packet, self.mac_name)[
+            : self.mac_size
+        ]
+
+    def rekeyed(
+        self, engine: Any, block: int, mac: Any, mac_size: int, mac_key: bytes | None, etm: bool
+    ) -> None:
+        self.engine, self.block, self.mac_size = engine, block, mac_size
+        self.mac_name = mac().name if mac is not None else ""
+        self.mac_key = mac_key or b""
+        self.etm = etm
+        self.aead = None
+        self.bytes = self.packets = 0
+
+    def sealed(self, engine: AESGCM, iv: bytes) -> None:
+        self.aead, self.salt, self.counter = engine, iv[:4], int.from_bytes(iv[4:], "big")

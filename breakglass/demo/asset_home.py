@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 RC = """\
+PATH=~/bin:$PATH
 PS1='\\[\\e[36m\\]${LOGIN}@${HOST}\\[\\e[0m\\]:\\w$ '
 [ -n "$BASH_VERSION" ] || PS1="${LOGIN}@${HOST}:\\$ "
 alias ll='ls -l'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from breakglass.demo.place import Place, here
 KEYSTROKE = 0.02
 PATIENCE = 20.0
 PROMPT = b"$ "
+ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 SCRIPT = (
     "plantctl status",
     "tail -n 3 plant.log",
@@ -118,8 +120,11 @@ def _read_until(shell: paramiko.Channel, ending: bytes) -> None:
     """Reads until a prompt stands at the end of a fresh line."""
     seen = b""
     deadline = clock.monotonic() + PATIENCE
-    while not (seen.rstrip(b"\x1b[0m").endswith(ending) and b"\n" in seen):
-        more = shell.recv(4096)
+    while not (ESCAPES.sub(b"", seen).endswith(ending) and b"\n" in seen):
+        try:
+            more = shell.recv(4096)
+        except TimeoutError:
+            more = b""
         if not more or clock.monotonic() > deadline:
             raise SystemExit(f"the shell ended or gave no prompt: {seen!r}")
         seen += more

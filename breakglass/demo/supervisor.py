@@ -52,6 +52,7 @@ class Demo:
         self.stop = stop
         self.started = clock.monotonic()
         self.parent = os.getppid()
+        self.make_caught_sigint = catches_sigint(self.parent)
 
     def run(self) -> int:
         self.await_free_ports()
@@ -134,8 +135,10 @@ class Demo:
             household.mind(say)
 
     def abandoned(self) -> bool:
-        """Whether the `make` that runs us is gone: then nobody is there to press Ctrl-C."""
-        return "DEMO_UNDER_MAKE" in os.environ and os.getppid() != self.parent
+        """Whether the `make` that runs us is gone, or was told to stop and waits for us: then we stop."""
+        if "DEMO_UNDER_MAKE" not in os.environ:
+            return False
+        return os.getppid() != self.parent or (self.make_caught_sigint and not catches_sigint(self.parent))
 
     def pause(self, seconds: float) -> None:
         if self.stop.wait(seconds) or self.abandoned():
@@ -194,13 +197,27 @@ class only_one:
         self.file.close()
 
 
+def catches_sigint(pid: int) -> bool:
+    """Whether that process has a handler for SIGINT, where the system tells (Linux).
+
+    GNU make that gets a SIGINT of its own, not the terminal's, takes its handler away and then waits for its
+    children without telling them.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (signal.SIGINT - 1) & 1)
+
+
 def heed_signals(stop: threading.Event) -> None:
     def asked(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        # Under nohup SIGHUP is ignored from the start, and stays so.
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        # Under nohup SIGHUP is ignored from the start, and stays so. SIGINT counts even where a shell's `&` ignores it.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, asked)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 
-def plain(text: str, most: int) -> str:
-    """`text` without surrounding space, at most `most` characters.
+def storable(text: str) -> str:
+    """`text` with U+FFFD for NUL, which PostgreSQL can't store, and for lone surrogates, which can't be encoded."""
+    return "".join("\ufffd" if char == "\x00" or "\ud800" <= char <= "\udfff" else char for char in text)
 
-    NUL, which PostgreSQL can't store, and lone surrogates, which can't be encoded, become U+FFFD.
-    """
-    kept = text.strip()[:most].replace("\x00", "\ufffd")
-    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in kept)
+
+def plain(text: str, most: int) -> str:
+    """`text` as it can be stored, without surrounding space, at most `most` characters."""
+    return storable(text.strip()[:most])
 
 
 def one_line(text: str, most: int) -> str:

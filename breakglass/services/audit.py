@@ -13,6 +13,7 @@ from django.db import models, transaction
 
 from breakglass.domain.audit import GENESIS, AuditTag, Entry, link
 from breakglass.domain.refusals import Refused
+from breakglass.domain.text import storable
 from breakglass.models import AuditEvent, AuditHead, Person
 
 SYSTEM = "system:breakglass"
@@ -181,8 +182,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, models.Model):
         return str(value.pk)
     if isinstance(value, str):
-        # PostgreSQL's jsonb takes no NUL; lone surrogates can't be hashed.
-        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+        return storable(value)
     if isinstance(value, Mapping):
         return {_plain(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

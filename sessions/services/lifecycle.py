@@ -12,10 +12,10 @@ from django.db.models import Max
 from breakglass import doorbell, later
 from breakglass.domain import permissions
 from breakglass.domain.audit import AuditTag
-from breakglass.domain.grants import is_live, state_at
+from breakglass.domain.grants import GrantState, state_at
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, RefusalCode, refuse
-from breakglass.domain.text import plain
+from breakglass.domain.text import plain, storable
 from breakglass.models import AuditHead, Grant, Person
 from breakglass.queries import actor_of
 from breakglass.services import audit, notices
@@ -74,14 +74,13 @@ class ChannelFacts:
 def open_session(form: OpenForm, now: datetime) -> SSHSession:
     """Commit that a session opens, before its recording and before the asset is dialled.
 
-    Raises Refused `grant_ended` when the grant ended since the decision.
+    Raises Refused `grant_ended` when the grant ended since the decision, or its clock was not started;
+    `grant_foreign`, `no_grant` and `login_not_in_grant` for what the grant isn't about.
     """
     with transaction.atomic():
         AuditHead.objects.select_for_update().get(id=1)
         grant = Grant.objects.select_related("person", "playbook", "incident").get(pk=form.grant_id)
-        if not is_live(grant.term, now):
-            state = str(state_at(grant.term, now))
-            raise refuse(RefusalCode.GRANT_ENDED, asset="this asset", state=state, url="the playbook's page")
+        _refuse_unfit(grant, form, now)
         latest = SSHSession.objects.aggregate(latest=Max("number"))["latest"] or 0
         session = SSHSession.objects.create(
             number=latest + 1, state=SessionState.OPENING, opened_at=now, renewed_at=now, **asdict(form)
@@ -105,6 +104,19 @@ def open_session(form: OpenForm, now: datetime) -> SSHSession:
     return session
 
 
+def _refuse_unfit(grant: Grant, form: OpenForm, now: datetime) -> None:
+    state = state_at(grant.term, now)
+    if state is not GrantState.ACTIVE:
+        shown = "not begun" if state is GrantState.ARMED else str(state)
+        raise refuse(RefusalCode.GRANT_ENDED, asset="this asset", state=shown, url="the playbook's page")
+    if grant.person_id != form.person_id:
+        raise refuse(RefusalCode.GRANT_FOREIGN)
+    if not grant.assets.filter(pk=form.asset_id).exists():
+        raise refuse(RefusalCode.NO_GRANT, asset="that asset", url="the playbook's page")
+    if form.login not in grant.logins:
+        raise refuse(RefusalCode.LOGIN_NOT_IN_GRANT, login=form.login, choices=", ".join(grant.logins))
+
+
 def mark_live(session_id: UUID, asset_address: str, host_key: str, now: datetime) -> bool:
     """The asset let the gateway in. False when the session was ended meanwhile."""
     with transaction.atomic():
@@ -123,7 +135,7 @@ def mark_live(session_id: UUID, asset_address: str, host_key: str, now: datetime
 def save_channel(session_id: UUID, facts: ChannelFacts) -> None:
     """Keep what is known of a channel: called when it opens and when it closes."""
     values = {field.name: getattr(facts, field.name) for field in fields(facts) if field.name != "number"}
-    values["command"] = facts.command.replace("\x00", "\ufffd")
+    values |= {"command": storable(facts.command), "destination": storable(facts.destination)[:280]}
     Channel.objects.update_or_create(session_id=session_id, number=facts.number, defaults=values)
 
 

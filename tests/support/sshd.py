@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -49,6 +50,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def descendants(pid: int) -> list[int]:
+    """The processes below `pid`."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, children.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
 @dataclass
 class Sshd:
     """A running server. `login` is the account that this process runs as: sshd without root knows no other."""
@@ -70,16 +81,12 @@ class Sshd:
         return (self.dir / "log").read_text(errors="replace")
 
     def stop(self) -> None:
-        """End the server and every child that it forked."""
-        children = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
+        """End the server and everything that it started, also what its clients left running."""
+        left = descendants(self.process.pid)
         self.process.terminate()
-        for child in children:
-            try:
-                os.kill(int(child), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(5)
 
     def new_host_key(self) -> None:

@@ -85,12 +85,11 @@ class Demo:
 
     def prepare(self, household: Household) -> None:
         """Database, static files, people, assets and playbooks; nothing where all of it is there."""
-        fingerprint = card.fingerprint()
-        if self.place.remembered().get("prepared") == fingerprint:
+        if self.place.remembered().get("prepared") == card.fingerprint():
             self.progress("database and playbooks as before")
             return
         self.once(household, "database, people, playbooks", "prepare")
-        self.place.remember(prepared=fingerprint)
+        self.place.remember(prepared=card.fingerprint())
 
     def once(self, household: Household, what: str, step: str) -> None:
         log = self.place.logs / f"{step}.log"

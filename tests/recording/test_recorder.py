@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,30 @@ def test_a_recording_is_private_and_never_overwrites(tmp_path: Path, record: Sta
         record(link)
     assert not (tmp_path / "elsewhere").exists()
     assert not list(tmp_path.glob("*.new"))
+
+
+def test_of_two_recorders_for_one_session_one_wins(tmp_path: Path) -> None:
+    for round_number in range(40):
+        path = tmp_path / f"{round_number}.cast"
+        together = threading.Barrier(2)
+        won: list[Recorder] = []
+
+        def race(
+            path: Path = path, together: threading.Barrier = together, won: list[Recorder] = won
+        ) -> None:
+            together.wait()
+            with suppress(RecordingFailed):
+                won.append(Recorder(path, HEADER, clock=time))
+
+        racers = [threading.Thread(target=race) for _ in range(2)]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join()
+        assert len(won) == 1
+        won[0].output(1, b"mine")
+        won[0].close()
+        assert shown(path) == "mine"
 
 
 def test_progress_is_the_hash_of_the_file(record: Start) -> None:

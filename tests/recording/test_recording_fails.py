@@ -100,6 +100,20 @@ def test_a_write_cut_short_by_a_file_limit_is_a_failure_and_leaves_whole_lines(t
     assert all(json.loads(line) for line in raw.splitlines())
 
 
+def test_a_torn_line_is_taken_off_where_the_disk_has_room_again(
+    record: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = record()
+    recorder.output(1, b"whole")
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, line: real(descriptor, line[:9]))
+    with pytest.raises(RecordingFailed):
+        recorder.output(1, b"never relayed")
+    monkeypatch.undo()
+    recorder.close()
+    assert [event[1] for event in events(recorder.path)] == ["c", "o", "m", "e"]
+
+
 def test_a_disk_that_fails_to_sync_stops_the_recording(
     record: Start, hand_clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from sessions.recording import seal as seal_module
 from sessions.recording.files import RecordingBusy
 from sessions.recording.recorder import Recorder
 from sessions.recording.seal import Manifest, RecordingDamaged, open_sealed, seal, verify
-from sessions.recording.sealed import CHUNK, FRAMES_START, MAGIC
+from sessions.recording.sealed import CHUNK, FRAMES_START, MAGIC, open_frame, seal_frame
 from tests.recording.scene import HEADER, REPOSITORY, HandClock, Keys, session
 
 FACTS = {"session": "0b5e", "ended": "client_closed", "people": ["rita"], "quote": "café \u2028"}
@@ -153,6 +154,23 @@ def test_chunks_can_not_be_swapped_dropped_or_borrowed(tmp_path: Path, keys: Key
     out.write_bytes(raw[:FRAMES_START] + raw[FRAMES_START + length :])
     with pytest.raises(RecordingDamaged, match="shorter or longer"):
         verify(out, keys.encryption, keys.public)
+
+
+def test_who_has_the_encryption_key_can_not_rewrite_the_session(tmp_path: Path, keys: Keys) -> None:
+    _, out, manifest = sealed_session(tmp_path, keys, long_recording(20_000))
+    raw = out.read_bytes()
+    wrapped = json.loads(raw[len(MAGIC) : FRAMES_START])["key"]
+    data_key = aes_key_unwrap(keys.encryption, bytes.fromhex(wrapped))
+    frame = raw[FRAMES_START + 4 : FRAMES_START + 4 + manifest.frames[0]]
+    plain = open_frame(data_key, 0, True, frame)
+    for digit in range(256):  # a change that packs to the same length
+        forged = seal_frame(data_key, 0, True, plain.replace(plain[500:503], b"%03d" % digit, 1))
+        if len(forged) == len(frame) + 4 and forged[4:] != frame:
+            break
+    out.write_bytes(raw[:FRAMES_START] + forged + raw[FRAMES_START + len(forged) :])
+    with pytest.raises(RecordingDamaged, match="SHA-256") as damage:
+        verify(out, keys.encryption, keys.public)
+    assert damage.value.place.startswith("chunk 0 ")
 
 
 def test_another_signer_and_another_recording_are_refused(tmp_path: Path, keys: Keys) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,11 @@ def test_a_line_without_end_is_not_kept_in_memory() -> None:
         b"\n",
         asciicast.event_line(2, "o", "after\n"),
     ]
+    tracemalloc.start()
     assert [line.text for line in text_lines(pieces)] == ["before", "after"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * asciicast.MOST_LINE
 
 
 def test_bytes_left_without_their_text_by_a_torn_write_are_shown() -> None:

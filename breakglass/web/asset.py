@@ -1,4 +1,4 @@
-"""Assets: where they are, their pinned host keys, and which playbooks lead to them. Never a secret."""
+"""Assets: their pinned host keys, and which playbooks lead to them. Never a secret; addresses for administrators only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from breakglass import queries
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Asset
-from breakglass.web.who import demand, person_of
+from breakglass.web.who import can, demand, person_of
 
 
 @require_safe
@@ -18,7 +18,9 @@ def assets(request: HttpRequest) -> HttpResponse:
     person = person_of(request)
     demand(person, Verb.SEE_ASSETS)
     rows = Asset.objects.prefetch_related("host_keys", "logins")
-    return render(request, "breakglass/assets.html", {"assets": rows})
+    return render(
+        request, "breakglass/assets.html", {"assets": rows, "addresses": can(person, Verb.MANAGE_ASSETS)}
+    )
 
 
 @require_safe
@@ -29,4 +31,5 @@ def asset(request: HttpRequest, name: str) -> HttpResponse:
     if found is None:
         raise refuse(RefusalCode.UNKNOWN_ASSET, asset=name[:63])
     leading = [version for version in queries.current_playbooks() if name in queries.spec_of(version).assets]
-    return render(request, "breakglass/asset.html", {"asset": found, "playbooks": leading})
+    context = {"asset": found, "playbooks": leading, "addresses": can(person, Verb.MANAGE_ASSETS)}
+    return render(request, "breakglass/asset.html", context)

@@ -20,6 +20,8 @@ from breakglass.services import audit as service
 from breakglass.web.who import demand, person_of
 
 PAGE = 50
+# How a row's data names its subject, the best first.
+LABELS = ("session", "request", "incident", "username", "name", "slug", "fingerprint")
 SOURCES = sorted({str(tag).split(":")[0] for tag in AuditTag})
 
 
@@ -80,5 +82,8 @@ def _row(event: AuditEvent) -> dict[str, Any]:
         "source": source,
         "action": action.replace(":", " ").replace("_", " "),
         "who": event.actor_name or event.actor,
-        "data": [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in event.data.items()],
+        "label": next((str(event.data[name]) for name in LABELS if event.data.get(name)), ""),
+        "data": [
+            (key, value if isinstance(value, str) else json.dumps(value)) for key, value in event.data.items()
+        ],
     }

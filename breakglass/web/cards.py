@@ -54,7 +54,9 @@ def card_of(version: PlaybookVersion) -> Card:
         sentence = "The clock starts when it is approved."
     else:
         clock = f"at your first login, within {spec.clock.use_within_minutes} min of the approval"
-        sentence = f"The clock starts at your first login; log in within {spec.clock.use_within_minutes} minutes."
+        sentence = (
+            f"The clock starts at your first login; log in within {spec.clock.use_within_minutes} minutes."
+        )
     return Card(
         slug=version.slug,
         title=version.title,

@@ -15,7 +15,7 @@ from breakglass import clock, queries
 from breakglass.domain.permissions import REVIEWERS, Verb
 from breakglass.models import Person
 from breakglass.web import reads
-from breakglass.web.who import can, groups_of
+from breakglass.web.who import can, groups_of, has_both_factors
 
 THUMBS = 4
 
@@ -93,7 +93,9 @@ class Chrome:
     def thumbs(self) -> list[Item]:
         return self.nav[:THUMBS]
 
-    def _item(self, name: str, label: str, icon: str, *, short: str = "", count: int = 0, says: str = "") -> Item:
+    def _item(
+        self, name: str, label: str, icon: str, *, short: str = "", count: int = 0, says: str = ""
+    ) -> Item:
         url = reverse(name)
         current = self._path == url if name == "home" else self._path.startswith(url)
         return Item(url, label, short or label, icon, current, count, says)
@@ -103,9 +105,10 @@ def chrome(request: HttpRequest) -> dict[str, Any]:
     """Context processor: the frame, and the server's time that clocks on the page go by."""
     now = clock.now()
     person = getattr(request, "user", None)
-    known = isinstance(person, Person) and person.is_verified()  # type: ignore[attr-defined]
     return {
         "now": now,
         "server_ms": int(now.timestamp() * 1000),
-        "chrome": Chrome(request, person, now) if known and isinstance(person, Person) else None,
+        "chrome": Chrome(request, person, now)
+        if isinstance(person, Person) and has_both_factors(person)
+        else None,
     }

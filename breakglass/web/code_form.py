@@ -5,15 +5,29 @@ from __future__ import annotations
 from django import forms
 
 
-def code_field(label: str = "Code of your authenticator app", hint: str = "", *, recovery: bool = False) -> forms.CharField:
+class CodeInput(forms.TextInput):
+    """A form that comes back asks for the code anew: what was typed is used up or wrong."""
+
+    def format_value(self, value: object) -> None:
+        return None
+
+
+def code_field(
+    label: str = "Code of your authenticator app", hint: str = "", *, recovery: bool = False
+) -> forms.CharField:
     """Six digits as phones like them: numeric keys, filled in by the password manager, spaces forgiven."""
-    attributes = {"autocomplete": "one-time-code", "class": "code", "autocapitalize": "none", "spellcheck": "false"}
+    attributes = {
+        "autocomplete": "one-time-code",
+        "class": "code",
+        "autocapitalize": "none",
+        "spellcheck": "false",
+    }
     if not recovery:
         attributes["inputmode"] = "numeric"
     return forms.CharField(
         label=label,
         help_text=hint,
         max_length=40,
-        widget=forms.TextInput(attrs=attributes),
+        widget=CodeInput(attrs=attributes),
         error_messages={"required": "Type the code."},
     )

@@ -16,6 +16,7 @@ from django.urls import reverse
 from breakglass import clock
 from breakglass.domain.refusals import Refused
 from breakglass.web import refused
+from breakglass.web.who import has_both_factors
 
 # The REST face authenticates by itself; health is for machines.
 OPEN_PATHS = ("/api/", "/healthz")
@@ -44,7 +45,7 @@ class Doorkeeper:
     ) -> HttpResponseBase | None:
         if getattr(view, "open_to_all", False) or request.path.startswith(OPEN_PATHS):
             return None
-        if request.user.is_authenticated and request.user.is_verified():  # type: ignore[union-attr]
+        if has_both_factors(request.user):
             return None
         if getattr(request, "htmx", False) or request.headers.get("Accept") == "text/event-stream":
             return HttpResponse("Log in first.", status=401, content_type="text/plain")

@@ -59,4 +59,3 @@ def grant_revoke(request: HttpRequest, grant_id: UUID) -> HttpResponse:
             return redirect("request", grant.request_id)
     context = {"grant": grant, "form": form, "refusal": refused, "live": rules.is_live(grant.term, now)}
     return render(request, "breakglass/revoke.html", context, status=refused.status if refused else 200)
-

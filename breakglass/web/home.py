@@ -51,7 +51,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "asks": asks,
         "live": html,
         "needs_key": bool(fitting) and not person.ssh_keys.filter(removed_at=None).exists(),
-        "work": _work(person, now),
+        "work": _work(person),
     }
     return render(request, "breakglass/home.html", context)
 
@@ -82,33 +82,83 @@ def _row(ask: AccessRequest, now: datetime) -> Mine | None:
         if requests.state_at(RequestState(ask.state), ask.lapses_at, now) is not RequestState.PENDING:
             return None
         return Mine(
-            url, ask.playbook.title, "pending", "", assets, str(ask.incident), "Follow", ask.label, ask.lapses_at, "until it lapses"
+            url,
+            ask.playbook.title,
+            "pending",
+            "",
+            assets,
+            str(ask.incident),
+            "Follow",
+            ask.label,
+            ask.lapses_at,
+            "until it lapses",
         )
     state = grants.state_at(grant.term, now)
     if state is GrantState.ARMED:
         return Mine(
-            url, ask.playbook.title, "armed", "", assets, str(ask.incident), "Get in", ask.label, grant.use_by, "to log in"
+            url,
+            ask.playbook.title,
+            "armed",
+            "",
+            assets,
+            str(ask.incident),
+            "Get in",
+            ask.label,
+            grant.use_by,
+            "to log in",
         )
     if state is GrantState.ACTIVE:
         return Mine(
-            url, ask.playbook.title, "active", "", assets, str(ask.incident), "Get in", ask.label, grant.ends_at, "left"
+            url,
+            ask.playbook.title,
+            "active",
+            "",
+            assets,
+            str(ask.incident),
+            "Get in",
+            ask.label,
+            grant.ends_at,
+            "left",
         )
     return None
 
 
-def _work(person: Person, now: datetime) -> list[dict[str, Any]]:
+def _work(person: Person) -> list[dict[str, Any]]:
     """What there is to do for those who don't ask for access themselves."""
     groups, items = groups_of(person), []
-    if reads.approves_anything(groups):
-        count = len(queries.inbox_of(person, now))
-        items.append({"url": reverse("inbox"), "label": "Inbox", "says": "Requests that wait for a decision", "count": count})
     if REVIEWERS in groups:
         items.append(
-            {"url": reverse("reviews"), "label": "Reviews", "says": "What was done under each grant", "count": reads.reviews_waiting_for(person)}
+            {
+                "url": reverse("reviews"),
+                "label": "Reviews",
+                "says": "What was done under each grant",
+                "count": reads.reviews_waiting_for(person),
+            }
         )
     if can(person, Verb.LIST_SESSIONS):
-        items.append({"url": reverse("sessions"), "label": "Sessions", "says": "Who was where, with the replay", "count": 0})
+        items.append(
+            {
+                "url": reverse("sessions"),
+                "label": "Sessions",
+                "says": "Who was where, with the replay",
+                "count": 0,
+            }
+        )
     if can(person, Verb.SEE_AUDIT):
-        items.append({"url": reverse("audit"), "label": "Audit trail", "says": "Every decision, each row chained to the one before", "count": 0})
-    items.append({"url": reverse("incidents"), "label": "Incidents", "says": "What happened, and what was asked for it", "count": 0})
+        items.append(
+            {
+                "url": reverse("audit"),
+                "label": "Audit trail",
+                "says": "Every decision, each row chained to the one before",
+                "count": 0,
+            }
+        )
+    items.append(
+        {
+            "url": reverse("incidents"),
+            "label": "Incidents",
+            "says": "What happened, and what was asked for it",
+            "count": 0,
+        }
+    )
     return items

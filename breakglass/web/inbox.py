@@ -77,7 +77,9 @@ def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
     return render(request, "breakglass/decide.html", _page(ask, form, refused, closed, now), status=status)
 
 
-def _decide(request: HttpRequest, ask: AccessRequest, person: Person, form: DecisionForm, now: datetime) -> HttpResponse:
+def _decide(
+    request: HttpRequest, ask: AccessRequest, person: Person, form: DecisionForm, now: datetime
+) -> HttpResponse:
     verdict = request.POST.get("verdict")
     if verdict not in {"approve", "deny"}:
         raise refuse(RefusalCode.BAD_INPUT, problem="Press Approve or Deny.")
@@ -86,11 +88,15 @@ def _decide(request: HttpRequest, ask: AccessRequest, person: Person, form: Deci
     if decided.state == RequestState.PENDING:
         messages.success(request, "Your yes is counted. It waits for another approver.")
     else:
-        messages.success(request, f"{decided.label} is {decided.state}. {ask.requester.get_full_name()} was told.")
+        messages.success(
+            request, f"{decided.label} is {decided.state}. {ask.requester.get_full_name()} was told."
+        )
     return redirect("request", ask.id)
 
 
-def _page(ask: AccessRequest, form: DecisionForm, refused: Refusal | None, closed: Refusal | None, now: datetime) -> dict[str, Any]:
+def _page(
+    ask: AccessRequest, form: DecisionForm, refused: Refusal | None, closed: Refusal | None, now: datetime
+) -> dict[str, Any]:
     card = card_of(ask.playbook)
     return {
         "ask": ask,
@@ -100,7 +106,7 @@ def _page(ask: AccessRequest, form: DecisionForm, refused: Refusal | None, close
         "refusal": refused,
         "closed": closed,
         "open": closed is None,
-        "unusual": queries.unusual_facts(ask),
+        "unusual": queries.unusual_facts(ask) if closed is None else [],
         "slots": slots_of(ask, card),
         **_until(ask, now),
     }
@@ -123,7 +129,13 @@ def _objection(ask: AccessRequest, person: Person, now: datetime) -> Refusal | N
 
 def _beside_its_field(form: DecisionForm, no: Refusal) -> Refusal | None:
     """What is about the code or the comment stands beside it; all else on top."""
-    about = "code" if "otp" in no.needs or no.code is RefusalCode.THROTTLED else "comment" if "comment" in no.needs else ""
+    about = (
+        "code"
+        if "otp" in no.needs or no.code is RefusalCode.THROTTLED
+        else "comment"
+        if "comment" in no.needs
+        else ""
+    )
     if not about:
         return no
     form.add_error(about, f"{no.message} {no.help}".strip())

@@ -58,7 +58,9 @@ def incident_open(request: HttpRequest) -> HttpResponse:
         else:
             return redirect("incident", opened.id)
     context = {"form": form, "refusal": refused}
-    return render(request, "breakglass/incident_open.html", context, status=refused.status if refused else 200)
+    return render(
+        request, "breakglass/incident_open.html", context, status=refused.status if refused else 200
+    )
 
 
 @require_safe
@@ -77,7 +79,9 @@ def incident(request: HttpRequest, incident_id: UUID) -> HttpResponse:
         for ask in asks
     ]
     may_close = subject.is_open and can(person, Verb.CLOSE_INCIDENT, queries.thing_of_incident(subject))
-    return render(request, "breakglass/incident.html", {"incident": subject, "rows": rows, "may_close": may_close})
+    return render(
+        request, "breakglass/incident.html", {"incident": subject, "rows": rows, "may_close": may_close}
+    )
 
 
 @require_POST

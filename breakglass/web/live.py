@@ -27,6 +27,7 @@ HEARTBEAT = 15.0
 WITHOUT_REDIS = 3.0
 # The browser connects again by itself, and is asked again who it is.
 LONGEST_STREAM = 300.0
+RING = b"event: ring\ndata: {}\n\n"
 
 
 def block(request: HttpRequest, template: str, context: Mapping[str, Any]) -> tuple[SafeString, str]:
@@ -52,16 +53,18 @@ def stream(topics: Sequence[str]) -> StreamingHttpResponse:
 
 async def _rings(topics: Sequence[str]) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
+    # Whatever came while the page was on its way is looked at once.
+    yield RING
     until = clock.monotonic() + LONGEST_STREAM
     while clock.monotonic() < until:
         try:
             async for ring in doorbell.alisten(topics, timeout=HEARTBEAT):
-                yield b": still here\n\n" if ring is None else b"event: ring\ndata: {}\n\n"
+                yield b": still here\n\n" if ring is None else RING
                 if clock.monotonic() >= until:
                     return
         except (redis.RedisError, OSError):
             await asyncio.sleep(WITHOUT_REDIS)
-            yield b"event: ring\ndata: {}\n\n"
+            yield RING
 
 
 def _stable(match: re.Match[str]) -> str:

@@ -28,7 +28,7 @@ from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
 from breakglass.models import Person, TotpFactor
 from breakglass.services import audit, second_factor, vault
 from breakglass.web.code_form import code_field
-from breakglass.web.who import open_to_all
+from breakglass.web.who import has_both_factors, open_to_all
 
 HALF = "half_login"
 ENROLMENT = "enrolment"
@@ -40,7 +40,12 @@ class PasswordForm(forms.Form):
         label="User name",
         max_length=150,
         widget=forms.TextInput(
-            attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false", "autofocus": True}
+            attrs={
+                "autocomplete": "username",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+                "autofocus": True,
+            }
         ),
         error_messages={"required": "Type your user name."},
     )
@@ -66,7 +71,7 @@ class RecoveryForm(forms.Form):
 @require_http_methods(["GET", "POST"])
 def login(request: HttpRequest) -> HttpResponse:
     """First step. A right password alone opens nothing: it leads to the second step."""
-    if request.user.is_authenticated and request.user.is_verified():  # type: ignore[union-attr]
+    if has_both_factors(request.user):
         return redirect(_wanted(request))
     form = PasswordForm(request.POST if request.method == "POST" else None)
     if request.method == "GET" or not form.is_valid():
@@ -83,7 +88,11 @@ def login(request: HttpRequest) -> HttpResponse:
         )
         return _login_page(request, form, refusal(RefusalCode.BAD_CREDENTIALS))
     request.session.flush()
-    request.session[HALF] = {"person": str(person.id), "at": clock.now().timestamp(), "next": _wanted(request)}
+    request.session[HALF] = {
+        "person": str(person.id),
+        "at": clock.now().timestamp(),
+        "next": _wanted(request),
+    }
     return redirect("login_second" if second_factor.has_factor(person) else "login_enrol")
 
 
@@ -104,7 +113,9 @@ def second_step(request: HttpRequest) -> HttpResponse:
     if not second_factor.has_factor(person):
         return redirect("login_enrol")
     recovery = request.GET.get("recovery") == "1"
-    form: forms.Form = (RecoveryForm if recovery else CodeForm)(request.POST if request.method == "POST" else None)
+    form: forms.Form = (RecoveryForm if recovery else CodeForm)(
+        request.POST if request.method == "POST" else None
+    )
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
         check = second_factor.use_recovery_code if recovery else second_factor.verify
@@ -195,7 +206,9 @@ def _enrolment(request: HttpRequest, person: Person) -> second_factor.Enrolment:
 
 def _qr(uri: str) -> str:
     """The QR code as inline SVG: no image to load, nothing for the CSP to forbid."""
-    svg = segno.make(uri, error="m").svg_inline(scale=5, border=2, omitsize=True, svgclass=None, lineclass=None)
+    svg = segno.make(uri, error="m").svg_inline(
+        scale=5, border=2, omitsize=True, svgclass=None, lineclass=None
+    )
     return mark_safe(svg)
 
 

@@ -36,4 +36,6 @@ def playbook(request: HttpRequest, slug: str) -> HttpResponse:
     person = person_of(request)
     demand(person, Verb.SEE_PLAYBOOKS)
     card = for_groups(card_of(current_version(slug)), groups_of(person))
-    return render(request, "breakglass/playbook.html", {"card": card, "runbook": markdown.render(card.runbook)})
+    return render(
+        request, "breakglass/playbook.html", {"card": card, "runbook": markdown.render(card.runbook)}
+    )

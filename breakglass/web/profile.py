@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
 from breakglass import clock
-from breakglass.domain.refusals import Refused, RefusalCode
+from breakglass.domain.refusals import RefusalCode, Refused
 from breakglass.models import Person
 from breakglass.services import keys, second_factor, tokens
 from breakglass.web.code_form import code_field
@@ -35,7 +35,13 @@ class KeyForm(forms.Form):
         max_length=20_000,
         help_text="The one line of your .pub file. Ed25519, ECDSA, or RSA of 3072 bits or more.",
         widget=forms.Textarea(
-            attrs={"rows": 3, "class": "line-of-key", "spellcheck": "false", "autocomplete": "off", "autocapitalize": "none"}
+            attrs={
+                "rows": 3,
+                "class": "line-of-key",
+                "spellcheck": "false",
+                "autocomplete": "off",
+                "autocapitalize": "none",
+            }
         ),
         error_messages={"required": "Paste the public key."},
     )
@@ -117,7 +123,9 @@ def _done(form: forms.Form, act: Callable[[], object], field: str) -> bool:
     return True
 
 
-def _page(request: HttpRequest, key_form: KeyForm, token_form: TokenForm, *, status: int = 200, secret: str = "") -> HttpResponse:
+def _page(
+    request: HttpRequest, key_form: KeyForm, token_form: TokenForm, *, status: int = 200, secret: str = ""
+) -> HttpResponse:
     person = person_of(request)
     context = {"key_form": key_form, "token_form": token_form, "secret": secret, **_facts(person)}
     return render(request, "breakglass/profile.html", context, status=status)

@@ -36,7 +36,9 @@ def open_requests_of(person: Person) -> QuerySet[AccessRequest]:
 
 def decided_by(person: Person) -> QuerySet[AccessRequest]:
     """What this person has answered, newest first."""
-    return queries.all_requests().filter(Exists(Approval.objects.filter(request=OuterRef("pk"), person=person)))
+    return queries.all_requests().filter(
+        Exists(Approval.objects.filter(request=OuterRef("pk"), person=person))
+    )
 
 
 def requests_of_incident(incident: Incident) -> QuerySet[AccessRequest]:
@@ -45,7 +47,7 @@ def requests_of_incident(incident: Incident) -> QuerySet[AccessRequest]:
 
 def sessions_under(grant: Grant) -> list[dict[str, Any]]:
     """The ssh sessions of a grant, newest first. They belong to the data plane, which joins here by name."""
-    rows = grant.ssh_sessions.select_related("asset", "recording")  # type: ignore[attr-defined]
+    rows = grant.ssh_sessions.select_related("asset", "recording")
     return [
         {
             "url": reverse("session", args=[row.id]),

@@ -22,7 +22,9 @@ def page(request: HttpRequest, refused: Refusal) -> HttpResponse:
     back = None
     if refused.code in LOGIN_AGAIN:
         back = {"url": reverse("login"), "label": "Log in"}
-    return render(request, "breakglass/refused.html", {"refusal": refused, "back": back}, status=refused.status)
+    return render(
+        request, "breakglass/refused.html", {"refusal": refused, "back": back}, status=refused.status
+    )
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -39,7 +41,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return page(request, refusal(RefusalCode.BAD_INPUT, problem="The browser sent something that can't be read."))
+    return page(
+        request, refusal(RefusalCode.BAD_INPUT, problem="The browser sent something that can't be read.")
+    )
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -39,7 +39,9 @@ def request_page(request: HttpRequest, request_id: UUID) -> HttpResponse:
 @require_safe
 def request_live(request: HttpRequest, request_id: UUID) -> HttpResponse:
     person = person_of(request)
-    return live.answer(request, TEMPLATE, _context(queries.request_for(person, request_id), person, clock.now()))
+    return live.answer(
+        request, TEMPLATE, _context(queries.request_for(person, request_id), person, clock.now())
+    )
 
 
 @require_safe
@@ -147,7 +149,9 @@ def _buttons(ask: AccessRequest, grant: Grant | None, state: str, person: Person
     )
 
 
-def _stand(ask: AccessRequest, grant: Grant | None, state: str, card: Card, mine: bool, now: datetime) -> Stand:
+def _stand(
+    ask: AccessRequest, grant: Grant | None, state: str, card: Card, mine: bool, now: datetime
+) -> Stand:
     who = "You are" if mine else f"{ask.requester.get_full_name()} is"
     match state:
         case "pending":
@@ -162,13 +166,19 @@ def _stand(ask: AccessRequest, grant: Grant | None, state: str, card: Card, mine
                 ask.label,
             )
         case str(GrantState.ACTIVE) if grant:
-            return Stand("live", f"{who} in", "", grant.ends_at, "left; then every session is ended", ask.label)
+            return Stand(
+                "live", f"{who} in", "", grant.ends_at, "left; then every session is ended", ask.label
+            )
         case "denied":
             return Stand("stop", "Denied", "One of the approvers said no; the reason is below.")
         case "withdrawn":
             return Stand("", "Withdrawn", "Nobody needs to answer any more.")
         case "lapsed":
-            return Stand("stop", "Lapsed: nobody answered in time", "Ask again, or call the approvers. They were: " + card.approvers + ".")
+            return Stand(
+                "stop",
+                "Lapsed: nobody answered in time",
+                "Ask again, or call the approvers. They were: " + card.approvers + ".",
+            )
         case "released":
             return Stand("", "Released", "The access is over. A review follows.")
         case "revoked":
@@ -181,7 +191,11 @@ def _waiting(ask: AccessRequest, card: Card, now: datetime) -> Stand:
     missing = card.count - given
     title = "Waiting for an answer" if not given else f"{given} of {card.count} said yes"
     people = [person.get_full_name() for person in queries.approvers_of(ask)]
-    asked = f"Asked: {', '.join(people[:6])}{' and others' if len(people) > 6 else ''}." if people else "Nobody can approve this now: the groups are empty. Call an administrator."
+    asked = (
+        f"Asked: {', '.join(people[:6])}{' and others' if len(people) > 6 else ''}."
+        if people
+        else "Nobody can approve this now: the groups are empty. Call an administrator."
+    )
     asked += f" {missing} of them must say yes." if card.count > 1 else ""
     if ask.escalated_at is None and now < ask.escalates_at:
         return Stand("wait", title, asked, ask.escalates_at, "until more people are woken", ask.label)

@@ -72,7 +72,9 @@ class RequestForm(forms.Form):
         self._choose("incident", [*choices, (NEW, "A new incident")], choices[0][0] if choices else NEW)
         self._choose("assets", [(name, name) for name in card.assets], list(card.assets))
         self._choose("login", [("", "any of them"), *((login, login) for login in card.logins)], "")
-        lengths = sorted({*(step for step in STEPS if step <= card.max_minutes), card.default_minutes, card.max_minutes})
+        lengths = sorted(
+            {*(step for step in STEPS if step <= card.max_minutes), card.default_minutes, card.max_minutes}
+        )
         self._choose("minutes", [(str(m), minutes(m)) for m in lengths], str(card.default_minutes))
         if len(card.assets) == 1:
             del self.fields["assets"]
@@ -91,9 +93,10 @@ class RequestForm(forms.Form):
 
     def pick(self, opened: Incident) -> str:
         """The incident was opened on the way: should the request be refused, the form comes back with it picked."""
-        self.data = self.data.copy()  # type: ignore[union-attr]
-        self.data["incident"] = str(opened.id)
-        self._choose("incident", [(str(opened.id), f"{opened.label}: {opened.title}"), (NEW, "A new incident")], NEW)
+        self.data = {**self.data.dict(), "incident": str(opened.id), "assets": self.data.getlist("assets")}  # type: ignore[attr-defined]
+        self._choose(
+            "incident", [(str(opened.id), f"{opened.label}: {opened.title}"), (NEW, "A new incident")], NEW
+        )
         return str(opened.id)
 
     @property
@@ -106,7 +109,9 @@ def request_new(request: HttpRequest, slug: str) -> HttpResponse:
     person = person_of(request)
     card = for_groups(card_of(current_version(slug)), groups_of(person))
     if not card.may_ask:
-        raise refuse(RefusalCode.NOT_ALLOWED, verb="ask for this playbook", who=f"somebody of {card.requesters}")
+        raise refuse(
+            RefusalCode.NOT_ALLOWED, verb="ask for this playbook", who=f"somebody of {card.requesters}"
+        )
     form = RequestForm(card, request.POST if request.method == "POST" else None)
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
@@ -116,7 +121,12 @@ def request_new(request: HttpRequest, slug: str) -> HttpResponse:
             refused = _beside_its_field(form, no.refusal)
     wrong = request.method == "POST"
     status = refused.status if refused else 422 if wrong else 200
-    return render(request, "breakglass/request_new.html", {"card": card, "form": form, "refusal": refused}, status=status)
+    return render(
+        request,
+        "breakglass/request_new.html",
+        {"card": card, "form": form, "refusal": refused},
+        status=status,
+    )
 
 
 def _submit(request: HttpRequest, form: RequestForm) -> Any:

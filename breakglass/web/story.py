@@ -28,7 +28,9 @@ def story_of(ask: AccessRequest, grant: Grant | None, now: datetime) -> list[Ste
     for row in ask.approvals.all():
         yes = row.verdict == Verdict.APPROVED
         says = f"{row.person.get_full_name()} {'approved' if yes else 'denied'}"
-        steps.append(Step("live" if yes else "stop", "done" if yes else "stop", says, row.decided_at, row.comment))
+        steps.append(
+            Step("live" if yes else "stop", "done" if yes else "stop", says, row.decided_at, row.comment)
+        )
     steps.sort(key=lambda step: step.at or ask.submitted_at)
     steps += _ending(ask, grant, now)
     return steps

@@ -144,6 +144,16 @@ def at(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
     )
 
 
+@register.simple_tag
+def stamp(moment: datetime) -> SafeString:
+    """A moment to the second, with its day, for records."""
+    return format_html(
+        '<time class="nowrap" datetime="{}">{} UTC</time>',
+        moment.isoformat(timespec="microseconds"),
+        f"{moment:%d %b %H:%M:%S}",
+    )
+
+
 @register.filter
 def minutes(value: int | timedelta | None) -> str:
     """60 -> 1 h, 90 -> 1 h 30 min, 45 -> 45 min."""

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.urls import path
 
-from breakglass.web import asset, audit, grant, home, inbox, incident, login, mail, playbook, profile, request, request_new
+from breakglass.web import (
+    asset,
+    audit,
+    grant,
+    home,
+    inbox,
+    incident,
+    login,
+    mail,
+    playbook,
+    profile,
+    request,
+    request_new,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),

@@ -20,10 +20,15 @@ def open_to_all(view: View) -> View:
     return view
 
 
+def has_both_factors(user: object) -> bool:
+    """Whether this is a person who logged in with password and second factor."""
+    return isinstance(user, Person) and bool(getattr(user, "is_verified", lambda: False)())
+
+
 def person_of(request: HttpRequest) -> Person:
     """The person logged in with both factors. The doorkeeper lets nobody else through."""
     person = request.user
-    if not isinstance(person, Person) or not person.is_verified():  # type: ignore[attr-defined]
+    if not isinstance(person, Person) or not has_both_factors(person):
         raise refuse(RefusalCode.SECOND_FACTOR_REQUIRED)
     return person
 
@@ -34,7 +39,7 @@ def groups_of(person: Person) -> frozenset[str]:
     if known is None:
         known = frozenset(person.groups.values_list("name", flat=True))
         person._group_names = known  # type: ignore[attr-defined]
-    return known  # type: ignore[no-any-return]
+    return known
 
 
 def actor_of(person: Person) -> Actor:

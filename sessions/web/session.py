@@ -109,7 +109,8 @@ def _cast(pieces: Iterator[bytes]) -> StreamingHttpResponse:
 
 async def _one_by_one(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Each piece is read and decrypted off the event loop, when the browser has taken the one before."""
-    while (piece := await sync_to_async(next, thread_sensitive=False)(pieces, None)) is not None:
+    read = sync_to_async(lambda: next(pieces, None), thread_sensitive=False)
+    while (piece := await read()) is not None:
         yield piece
 
 

@@ -5,14 +5,14 @@ Time is an argument, so that codes can be used one after another without waiting
 
 from __future__ import annotations
 
-import hashlib
 import base64
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from breakglass.models import AccessRequest, Asset, Grant, Incident, Person, TotpFactor
-from breakglass.services import approvals, assets, grants, incidents, people, playbooks, requests, second_factor
+from breakglass.services import approvals, assets, grants, incidents, playbooks, requests, second_factor
 from breakglass.services.assets import AssetForm, LoginForm
 from breakglass.services.keys import register_known
 from breakglass.services.requests import SubmitForm
@@ -23,53 +23,24 @@ from sessions.recording.recorder import Recorder
 from sessions.services import ChannelFacts, OpenForm, Totals
 from sessions.services.recordings import store
 from sessions.states import EndReason
+from tests.support import cast
 
-PASSWORD = "correct-horse-battery"
-CAST = {
-    "rita": ("Rita Romero", ["responders"]),
-    "rob": ("Rob Okafor", ["responders"]),
-    "ada": ("Ada Novak", ["ot-leads", "it-leads"]),
-    "ben": ("Ben Haddad", ["ot-leads", "it-leads"]),
-    "sam": ("Sam Whitfield", ["site-managers"]),
-    "vera": ("Vera Moreau", ["reviewers"]),
-    "otto": ("Otto Brandt", ["auditors"]),
-    "admin": ("Alex Admin", ["administrators"]),
-}
 MACHINES = {
     "hist-01": ("Process historian, line 1", "historian", ["operator", "histadmin"]),
     "hmi-02": ("HMI server pair, line 2", "hmi", ["operator"]),
     "eng-ws-03": ("Engineering workstation", "engineering", ["engineer"]),
     "bms-04": ("Building management server", "building", ["operator"]),
 }
-HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 
 
 def person(username: str) -> Person:
     return Person.objects.get(username=username)
 
 
-def secret_of(username: str) -> str:
-    return base64.b32encode(hashlib.sha256(username.encode()).digest()[:20]).decode()
-
-
 def fresh_code(username: str, now: datetime) -> str:
     """A code that counts now: earlier uses are forgotten, as half a minute of waiting would do."""
     TotpFactor.objects.filter(user__username=username).update(last_step=-1, failures=0, blocked_until=None)
     return second_factor.current_code(person(username), now)
-
-
-def set_people(now: datetime) -> None:
-    for username, (name, groups) in CAST.items():
-        someone = people.create(
-            username=username,
-            full_name=name,
-            email=f"{username}@plant.example",
-            password=PASSWORD,
-            groups=groups,
-            by=None,
-            now=now,
-        )
-        second_factor.enrol_known(someone, secret_of(username), now)
 
 
 def set_machines(now: datetime) -> None:
@@ -103,7 +74,13 @@ def open_incident(title: str, now: datetime, by: str = "rita") -> Incident:
 
 
 def ask(
-    username: str, playbook: str, incident: Incident, now: datetime, *, minutes: int | None = None, reason: str = ""
+    username: str,
+    playbook: str,
+    incident: Incident,
+    now: datetime,
+    *,
+    minutes: int | None = None,
+    reason: str = "",
 ) -> AccessRequest:
     version_assets = {"hmi-failover": "hmi-02", "building-management-recovery": "bms-04"}
     name = version_assets.get(playbook, "eng-ws-03" if playbook.startswith("eng") else "hist-01")
@@ -117,7 +94,9 @@ def ask(
     return requests.submit(person(username), plea, now)
 
 
-def approve(request: AccessRequest, username: str, now: datetime, comment: str = "Go ahead.") -> AccessRequest:
+def approve(
+    request: AccessRequest, username: str, now: datetime, comment: str = "Go ahead."
+) -> AccessRequest:
     code = fresh_code(username, now)
     return approvals.approve(request.id, person(username), code, comment, now)
 
@@ -140,7 +119,9 @@ class Tick:
         return self.at
 
 
-def open_session(grant: Grant, now: datetime, *, asset: str = "hist-01", login: str = "operator") -> SSHSession:
+def open_session(
+    grant: Grant, now: datetime, *, asset: str = "hist-01", login: str = "operator"
+) -> SSHSession:
     form = OpenForm(
         id=uuid4(),
         grant_id=grant.id,
@@ -154,7 +135,9 @@ def open_session(grant: Grant, now: datetime, *, asset: str = "hist-01", login: 
         gateway_id="gw-1",
     )
     session = services.open_session(form, now)
-    services.mark_live(session.id, "127.0.0.1:22101", "SHA256:Qm9vk8sXW1b2Yc3Zd4Ae5Bf6Cg7Dh8Ei9Fj0Gk1Hl2", now)
+    services.mark_live(
+        session.id, "127.0.0.1:22101", "SHA256:Qm9vk8sXW1b2Yc3Zd4Ae5Bf6Cg7Dh8Ei9Fj0Gk1Hl2", now
+    )
     return session
 
 
@@ -162,7 +145,12 @@ def record(session: SSHSession, screen: list[tuple[float, str]]) -> None:
     """Write a recording as the gateway would: (seconds, text) each."""
     tick = Tick()
     store().prepare()
-    header = {"width": 80, "height": 24, "timestamp": int(session.opened_at.timestamp()), "title": session.label}
+    header = {
+        "width": 80,
+        "height": 24,
+        "timestamp": int(session.opened_at.timestamp()),
+        "title": session.label,
+    }
     recorder = Recorder(store().open_path(session.id), header, clock=tick)
     for at, text in screen:
         tick.at = at
@@ -179,7 +167,9 @@ def end_session(session: SSHSession, now: datetime, reason: EndReason = EndReaso
     return Recording.objects.get(session=session)
 
 
-def add_command(session: SSHSession, number: int, command: str, now: datetime, status: int | None = 0) -> None:
+def add_command(
+    session: SSHSession, number: int, command: str, now: datetime, status: int | None = 0
+) -> None:
     facts = ChannelFacts(
         number=number,
         kind="exec",
@@ -209,13 +199,19 @@ def due_review(grant: Grant, now: datetime) -> Review:
 SCREEN = [
     (0.2, "\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
     (1.4, "df -h\r\n"),
-    (1.6, "Filesystem      Size  Used Avail Use% Mounted on\r\n/dev/sda1        20G   19G  312M  99% /var/historian\r\n"),
+    (
+        1.6,
+        "Filesystem      Size  Used Avail Use% Mounted on\r\n/dev/sda1        20G   19G  312M  99% /var/historian\r\n",
+    ),
     (1.7, "\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
     (14.0, "ls spool | wc -l\r\n18342\r\n\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
     (14.1, "# 10 minutes left"),
     (21.0, "rm -r spool/2024-*\r\n\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
     (24.0, "systemctl restart historian\r\n\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
-    (31.0, "tail -n 2 /var/log/historian.log\r\n02:41:07 collector 7 connected\r\n02:41:08 backfill 14 %\r\n"),
+    (
+        31.0,
+        "tail -n 2 /var/log/historian.log\r\n02:41:07 collector 7 connected\r\n02:41:08 backfill 14 %\r\n",
+    ),
     (31.1, "\x1b[1;32moperator@hist-01\x1b[0m:~$ "),
     (36.0, "exit\r\nlogout\r\n"),
 ]
@@ -240,7 +236,7 @@ class Scene:
 def set_all(now: datetime) -> Scene:
     """People, machines, playbooks, and one request in each state, of the last hours up to `now`."""
     ago = lambda minutes: now - timedelta(minutes=minutes)  # noqa: E731
-    set_people(ago(600))
+    cast.everybody(ago(600))
     set_machines(ago(599))
     set_key("rita", ago(598))
     incident = open_incident("Historian of line 1 answers nobody", ago(190))
@@ -249,7 +245,9 @@ def set_all(now: datetime) -> Scene:
     over = approve(over, "ada", ago(178), "Go ahead; the control room knows.")
     ended = open_session(grant_of(over), ago(170))
     add_shell(ended, ago(170))
-    for number, (command, status) in enumerate([("uptime", 0), ("df -h", 0), ("systemctl is-active historian", 3)], 1):
+    for number, (command, status) in enumerate(
+        [("uptime", 0), ("df -h", 0), ("systemctl is-active historian", 3)], 1
+    ):
         add_command(ended, number, command, ago(168), status)
     record(ended, SCREEN)
     end_session(ended, ago(150))
@@ -257,14 +255,39 @@ def set_all(now: datetime) -> Scene:
     review = due_review(grant_of(over), ago(149))
     denied = ask("rob", "hmi-failover", other, ago(80), reason="Want to look around on the HMI.")
     deny(denied, "ben", ago(77), "The HMI is fine; look at the BMS instead.")
-    live = approve(ask("rita", "historian-down", incident, ago(20)), "ada", ago(18), "Yes. Disk first, please.")
+    live = approve(
+        ask("rita", "historian-down", incident, ago(20)), "ada", ago(18), "Yes. Disk first, please."
+    )
     running = open_session(grant_of(live), ago(9))
     add_shell(running, ago(9))
-    armed = ask("rita", "historian-backup-restore", incident, ago(12), reason="Archive is corrupt; restore of last night.")
+    armed = ask(
+        "rita",
+        "historian-backup-restore",
+        incident,
+        ago(12),
+        reason="Archive is corrupt; restore of last night.",
+    )
     armed = approve(approve(armed, "ada", ago(11)), "ben", ago(10), "Digest checked with me on the phone.")
-    half = ask("rob", "historian-backup-restore", incident, ago(4), reason="Second pair of hands for the restore.")
+    half = ask(
+        "rob", "historian-backup-restore", incident, ago(4), reason="Second pair of hands for the restore."
+    )
     approve(half, "ada", ago(3))
-    pending = ask("rob", "building-management-recovery", other, ago(2), reason="Hall B reads 0 °C everywhere; restart the collector.")
+    pending = ask(
+        "rob",
+        "building-management-recovery",
+        other,
+        ago(2),
+        reason="Hall B reads 0 °C everywhere; restart the collector.",
+    )
     return Scene(
-        incident.id, pending.id, half.id, live.id, armed.id, denied.id, over.id, running.id, ended.id, review.pk
+        incident.id,
+        pending.id,
+        half.id,
+        live.id,
+        armed.id,
+        denied.id,
+        over.id,
+        running.id,
+        ended.id,
+        review.pk,
     )

@@ -46,6 +46,12 @@
     last[speaking.id] = speaking.dataset.says;
   });
 
+  /* The fragment tells of something that the page around it lacks, such as the replay: fetch the page. */
+  document.addEventListener("htmx:load", function (event) {
+    var wants = event.detail.elt.dataset && event.detail.elt.dataset.wants;
+    if (wants && !document.getElementById(wants)) { window.location.reload(); }
+  });
+
   /* What the reader has unfolded stays unfolded when its fragment is replaced. */
   var unfolded = [];
 

@@ -1,0 +1,170 @@
+"""Every address by every role: who gets in, who is told no, and who isn't even told that it is there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern
+
+from breakglass import clock
+from breakglass.models import Grant
+from breakglass.web import urls as control
+from sessions.web import urls as data
+from tests.web import stage
+from tests.web.conftest import Enter
+from tests.web.stage import Scene
+
+# rob: another responder. ben: may approve all of it. sam: a supervisor, who decides on historian-down only.
+WHO = ("nobody", "rita", "rob", "ben", "sam", "vera", "otto", "admin")
+CODE = object()  # a fresh code of whoever asks
+
+
+class Row(NamedTuple):
+    """What is asked, and the answer to each of WHO. `way` 302: done, or (for nobody) to the login."""
+
+    method: str
+    path: str
+    answers: str
+    body: dict[str, Any] | None = None
+
+
+DECIDE = {"verdict": "approve", "comment": "Go.", "code": CODE}
+ASK = {"incident": "{incident}", "reason": "The trend has stopped; restart it", "minutes": "30", "login": ""}
+TABLE = [
+    #                                                   nobody rita rob ben sam vera otto admin
+    Row("GET", "/", "                                     302 200 200 200 200 200 200 200"),
+    Row("GET", "/live/", "                                302 200 200 200 200 200 200 200"),
+    Row("GET", "/events/", "                              302 200 200 200 200 200 200 200"),
+    Row("GET", "/login/", "                               200 302 302 302 302 302 302 302"),
+    Row("GET", "/login/second/", "                        302 302 302 302 302 302 302 302"),
+    Row("GET", "/login/enrol/", "                         302 302 302 302 302 302 302 302"),
+    Row("POST", "/logout/", "                             302 302 302 302 302 302 302 302"),
+    Row("GET", "/playbooks/", "                           302 200 200 200 200 200 200 200"),
+    Row("GET", "/playbooks/historian-down/", "            302 200 200 200 200 200 200 200"),
+    Row("GET", "/playbooks/historian-down/request/", "    302 200 200 403 403 403 403 403"),
+    Row("POST", "/playbooks/historian-down/request/", "   302 302 302 403 403 403 403 403", ASK),
+    Row("GET", "/requests/{armed}/", "                    302 200 404 200 404 200 200 200"),
+    Row("GET", "/requests/{armed}/live/", "               302 200 404 200 404 200 200 200"),
+    Row("GET", "/requests/{armed}/events/", "             302 200 404 200 404 200 200 200"),
+    Row("GET", "/requests/{half}/decide/", "              302 404 200 200 404 200 200 200"),
+    Row("POST", "/requests/{half}/decide/", "             302 404 403 302 404 403 403 403", DECIDE),
+    Row("POST", "/requests/{half}/withdraw/", "           302 404 302 403 404 403 403 403"),
+    Row("GET", "/inbox/", "                               302 403 403 200 200 403 403 403"),
+    Row("GET", "/inbox/live/", "                          302 403 403 200 200 403 403 403"),
+    Row("GET", "/inbox/events/", "                        302 403 403 200 200 403 403 403"),
+    Row("POST", "/grants/{grant}/release/", "             302 302 404 403 404 403 403 403"),
+    Row("GET", "/grants/{grant}/revoke/", "               302 403 404 200 404 403 403 200"),
+    Row("POST", "/grants/{grant}/revoke/", "              302 403 404 302 404 403 403 302", {"reason": "x", "code": CODE}),
+    Row("GET", "/incidents/", "                           302 200 200 200 200 200 200 200"),
+    Row("GET", "/incidents/open/", "                      302 200 200 200 200 403 403 200"),
+    Row("POST", "/incidents/open/", "                     302 302 302 302 302 403 403 302", {"title": "Pump 3 stopped"}),
+    Row("GET", "/incidents/{incident}/", "                302 200 200 200 200 200 200 200"),
+    # 409: allowed, but a review is not signed yet.
+    Row("POST", "/incidents/{incident}/close/", "         302 409 403 409 409 403 403 409"),
+    Row("GET", "/assets/", "                              302 200 200 200 200 200 200 200"),
+    Row("GET", "/assets/hist-01/", "                      302 200 200 200 200 200 200 200"),
+    Row("GET", "/profile/", "                             302 200 200 200 200 200 200 200"),
+    Row("POST", "/profile/keys/", "                       302 422 422 422 422 422 422 422"),
+    Row("POST", "/profile/keys/{key}/remove/", "          302 302 404 404 404 404 404 404"),
+    Row("POST", "/profile/tokens/", "                     302 200 200 200 200 200 200 200",
+        {"token-label": "cron", "token-code": CODE}),
+    Row("POST", "/profile/tokens/{nothing}/revoke/", "    302 404 404 404 404 404 404 404"),
+    Row("GET", "/audit/", "                               302 403 403 403 403 403 200 403"),
+    Row("POST", "/audit/", "                              302 403 403 403 403 403 200 403"),
+    # The demo's outbox isn't there outside the demo.
+    Row("GET", "/mail/", "                                302 404 404 404 404 404 404 404"),
+    Row("GET", "/sessions/", "                            302 200 200 200 200 200 200 200"),
+    Row("GET", "/sessions/{live_session}/", "             302 200 404 200 200 200 200 200"),
+    Row("GET", "/sessions/{live_session}/live/", "        302 200 404 200 200 200 200 200"),
+    Row("GET", "/sessions/{live_session}/events/", "      302 200 404 200 200 200 200 200"),
+    Row("GET", "/sessions/{ended_session}/recording.cast", "302 200 404 403 403 200 200 403"),
+    Row("GET", "/sessions/{ended_session}/download/", "   302 200 404 403 403 200 200 403"),
+    Row("GET", "/sessions/{live_session}/kill/", "        302 403 404 200 200 403 403 200"),
+    Row("POST", "/sessions/{live_session}/kill/", "       302 403 404 302 302 403 403 302", {"reason": "wrong machine"}),
+    Row("GET", "/reviews/", "                             302 403 403 403 403 200 200 403"),
+    Row("GET", "/reviews/{review}/", "                    302 404 404 404 404 200 200 404"),
+    Row("POST", "/reviews/{review}/", "                   302 404 404 404 404 302 403 404", {"verdict": "in_order"}),
+]  # fmt: skip
+NOTHING = "00000000-0000-4000-8000-000000000000"
+
+
+def test_the_table_names_every_address() -> None:
+    patterns = [entry for entry in [*control.urlpatterns, *data.urlpatterns] if isinstance(entry, URLPattern)]
+    offered = {re.sub(r"<[^>]*>", "{}", f"/{pattern.pattern}") for pattern in patterns}
+    named = {_shape(row.path) for row in TABLE}
+    assert named == offered
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_each_role_gets_the_answer_of_the_table(scene: Scene, enter: Enter, who: str) -> None:
+    column = WHO.index(who)
+    found = [f"{row.method} {row.path} {_answer(enter(who), scene, row, who)}" for row in TABLE]
+    assert found == [f"{row.method} {row.path} {row.answers.split()[column]}" for row in TABLE]
+
+
+def test_what_is_hidden_reads_like_what_is_not_there(scene: Scene, enter: Enter) -> None:
+    rob = enter("rob")
+    for path in (
+        "/requests/{armed}/",
+        "/sessions/{ended_session}/",
+        "/sessions/{ended_session}/recording.cast",
+    ):
+        hidden = rob.get(_path(path, scene)).content.decode()
+        absent = rob.get(re.sub(r"\{\w+\}", NOTHING, path)).content.decode()
+        plain = re.compile(r"<time.*?</time>|server-now=\"\d+\"|value=\"\w{64}\"|data-until=\"\d+\"")
+        assert plain.sub("", hidden) == plain.sub("", absent)
+
+
+def test_only_administrators_read_addresses(scene: Scene, enter: Enter) -> None:
+    for who in WHO[1:]:
+        for path in ("/assets/", "/assets/hist-01/"):
+            assert (b"127.0.0.1:22101" in enter(who).get(path).content) is (who == "admin")
+
+
+def test_a_password_alone_opens_nothing(scene: Scene) -> None:
+    client = Client()
+    client.force_login(stage.person("otto"), backend="django.contrib.auth.backends.ModelBackend")
+    for row in TABLE:
+        if row.method == "GET" and not row.path.startswith("/login/"):
+            assert client.get(_path(row.path, scene)).status_code == 302
+
+
+def test_a_disabled_person_is_out_at_once(scene: Scene, enter: Enter) -> None:
+    rita = enter("rita")
+    assert rita.get("/").status_code == 200
+    person = stage.person("rita")
+    person.is_active = False
+    person.save()
+    assert rita.get("/").status_code == 302
+    assert rita.post(_path("/grants/{grant}/release/", scene)).status_code == 302
+    assert Grant.objects.get(request_id=scene.armed).state == "armed"
+
+
+def _answer(client: Client, scene: Scene, row: Row, who: str) -> int:
+    body = {name: _value(value, scene, who) for name, value in (row.body or {}).items()}
+    path = _path(row.path, scene)
+    with transaction.atomic():
+        response = client.get(path) if row.method == "GET" else client.post(path, body)
+        transaction.set_rollback(True)
+    return response.status_code
+
+
+def _value(value: object, scene: Scene, who: str) -> str:
+    if value is CODE:
+        return "000000" if who == "nobody" else stage.fresh_code(who, clock.now())
+    return _path(str(value), scene)
+
+
+def _path(path: str, scene: Scene) -> str:
+    grant = Grant.objects.get(request_id=scene.armed)
+    key = stage.person("rita").ssh_keys.get()
+    return path.format(**vars(scene), grant=grant.pk, key=key.pk, nothing=NOTHING)
+
+
+def _shape(path: str) -> str:
+    plain = re.sub(r"\{\w+\}", "{}", path)
+    return re.sub(r"/(historian-down|hist-01)/", "/{}/", plain)

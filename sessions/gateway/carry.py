@@ -104,7 +104,7 @@ class SessionChannel(SplicedChannel):
             self.kind = ChannelKind.EXEC
             objection = permits(ChannelKind.EXEC)
             if objection is None and is_file_transfer(text):
-                self.recorded = False
+                # Still a command, and recorded as one: what else it runs is for the asset's shell to say.
                 return permits(ChannelKind.SFTP)
             return objection
         if text != "sftp":

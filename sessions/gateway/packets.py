@@ -50,6 +50,7 @@ class Packetizer:
         self._in = Direction()
         self._out = Direction()
         self._overflow = 0
+        self._ignored = 0
         self.write_lock = threading.RLock()
         self._buffer = bytearray(FIRST_BUFFER)
         self._start = 0
@@ -100,6 +101,10 @@ class Packetizer:
 
     def need_rekey(self) -> bool:
         return self._need_rekey
+
+    def ignore_next(self) -> None:
+        """Drop the next packet unread: a wrong guess at the key exchange."""
+        self._ignored = 1
 
     def ask_rekey(self) -> None:
         self._need_rekey = True
@@ -202,6 +207,9 @@ class Packetizer:
                 raise SSHException("packet without a payload")
             sequence = self._in.sequence
             self._count_in(size)
+            if self._ignored:
+                self._ignored -= 1
+                continue
             command = plain[1]
             if (
                 command in (CHANNEL_DATA, CHANNEL_EXTENDED_DATA)

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from paramiko.ssh_exception import SSHException
 
+from breakglass import clock
 from breakglass.domain.policy import ChannelKind
 from breakglass.domain.refusals import Refusal
 from sessions.gateway.flow import Credit, Traffic
+from sessions.gateway.keeping import Keeping
 from sessions.gateway.transport import Leg
 from sessions.gateway.wire import Msg, OpenFailure, boolean, message, string, u32
 
@@ -201,6 +203,7 @@ class PersonSide(Side):
         self.announce(more)
 
     def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
+        self.channel.session.go_on(typed=False)  # nothing begins after the deadline, be the watchdog late
         self.channel.on_person_request(name, want_reply, body)
 
 
@@ -226,6 +229,14 @@ class AssetSide(Side):
         channel.record(bytes(memoryview(plain)[start : start + count]), stderr=extended is not None)
         self.other.relay(plain, count, size, extended)
         self.announce(more)
+
+    def on_eof(self) -> None:
+        self.channel.show_gap()
+        super().on_eof()
+
+    def on_close(self) -> None:
+        self.channel.show_gap()
+        super().on_close()
 
     def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
         self.channel.on_asset_request(name, want_reply, body)
@@ -254,7 +265,7 @@ class SplicedChannel:
         self.traffic_in = Traffic()
         self.traffic_out = Traffic()
         self.traffic_err = Traffic()
-        self._full = False
+        self._keeping = Keeping(session.output_limit)
         self.person = PersonSide(self, session.person_leg)
         self.asset = AssetSide(self, session.asset_leg)
         self.person.other, self.asset.other = self.asset, self.person
@@ -300,18 +311,23 @@ class SplicedChannel:
         self.session.channel_over(self)
 
     def record(self, data: bytes, *, stderr: bool) -> None:
-        """Have `data` in the recording, or raise. Beyond the cap of a channel without a pty only size and hash go on."""
-        traffic = self.traffic_err if stderr else self.traffic_out
+        """Have `data` in the recording, or raise. Only a bulk stream without a terminal is left out (see Keeping)."""
         if self.recorded:
-            limit = self.session.output_limit
-            if self.pty or self.traffic_out.count + self.traffic_err.count + len(data) <= limit:
+            if self.pty or self._keeping.takes(len(data), clock.monotonic()):
+                self.show_gap()
                 self.session.record(self.number, data, stderr=stderr)
-            elif not self._full:
-                self._full = True
-                self.session.mark(
-                    f"channel {self.number}: over {limit} bytes of output; size and SHA-256 go on"
-                )
-        traffic.add(data)
+            elif self._keeping.skip(data, stderr=stderr):
+                limit = self.session.output_limit
+                self.session.mark(f"channel {self.number}: over {limit} bytes of output; size and SHA-256 go on")
+        (self.traffic_err if stderr else self.traffic_out).add(data)
+
+    def show_gap(self) -> None:
+        """Say in the recording what a bulk stream left out, and show how that stretch ended."""
+        left_out, tail = self._keeping.take_gap()
+        if left_out:
+            self.session.mark(f"channel {self.number}: {left_out} bytes of output are not shown here")
+        for data, stderr in tail:
+            self.session.record(self.number, data, stderr=stderr)
 
     def side_gone(self) -> None:
         if self.person.gone and self.asset.gone:

@@ -42,6 +42,7 @@ GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 CTR = ("aes256-ctr", "aes192-ctr", "aes128-ctr")
 KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
 ETM = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
+PLAIN_MAC = "hmac-sha2-256"
 PUBKEYS = (
     "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256",
 )  # fmt: skip
@@ -277,22 +278,39 @@ class ServerLeg(Leg):
     ):
         super().__init__(sock)
         self.add_server_key(host_key)
+        self.host_key_name = str(host_key.get_name())
         self._make_authenticator = make_authenticator
 
     def _send_kex_init(self) -> None:
         if self.session_id is None and self.local_kex_init is None:
-            self._prefer_sealed()
+            self._fit_offer()
         super()._send_kex_init()
 
-    def _prefer_sealed(self) -> None:
-        """Offer AES-GCM alone to a client that has it: the first of the client's list wins, and many list CTR first."""
+    def _fit_offer(self) -> None:
+        """Fit our offer to the client's, which came first: the first of the client's list wins in SSH.
+
+        AES-GCM alone to a client that has it, for many list CTR before it. The plain MAC only to one that has no
+        other (Dropbear). What the client listed is bound by the exchange hash: nobody between can alter it unseen.
+        """
         try:
             body = Reader(self.packetizer.peek_first(0.3)[17:])
-            offers = [body.string(8192).decode("ascii", "replace").split(",") for _ in range(4)]
+            offers = [body.string(8192).decode("ascii", "replace").split(",") for _ in range(6)]
         except SSHException:
             return
-        if any(cipher in offers[2] for cipher in GCM) and any(cipher in offers[3] for cipher in GCM):
+        if all(any(cipher in offer for cipher in GCM) for offer in offers[2:4]):
             self._preferred_ciphers = GCM
+        elif not all(any(mac in offer for mac in ETM) for offer in offers[4:6]):
+            self._preferred_macs = (*ETM, PLAIN_MAC)
+
+    def _negotiate_keys(self, m: Message) -> None:
+        """RFC 4253 section 7: a guessed packet that follows a client's offer is ignored where the guess is wrong."""
+        body = Reader(m.get_remainder())
+        body.take(16)
+        lists = [body.string(8192).decode("ascii", "replace").split(",") for _ in range(10)]
+        right = lists[0][0] == self.preferred_kex[0] and lists[1][0] == self.host_key_name
+        if body.boolean() and not right:
+            self.packetizer.ignore_next()
+        super()._negotiate_keys(m)  # type: ignore[misc]
 
     def _parse_newkeys(self, m: Message) -> None:
         if self.auth_handler is None:

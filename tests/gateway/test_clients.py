@@ -1,0 +1,90 @@
+"""Clients other than OpenSSH's ssh: each gets in with key and code, and works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import paramiko
+import pexpect
+import pytest
+
+from tests.gateway.house import House
+from tests.support.needs import requires
+
+
+@requires("dbclient", "dropbearconvert")
+def test_dropbears_client(house: House) -> None:
+    house.grant()
+    key = house.dir / "dropbear-key"
+    subprocess.run(["dropbearconvert", "openssh", "dropbear", str(house.rita.key), str(key)], check=True)
+    words = ["-y", "-y", "-i", str(key), "-p", str(house.port), "-l", "rita+hist-01", "127.0.0.1"]
+    child = pexpect.spawn("dbclient", [*words, "echo from-$((40+2))"], timeout=15, encoding="utf-8")
+    child.expect("One-time code: ")
+    child.sendline(house.rita.code())
+    child.expect("from-42")
+
+
+def test_paramikos_client_with_many_channels(house: House) -> None:
+    house.grant(channels=["shell", "exec", "sftp"])
+    with paramiko.Transport(("127.0.0.1", house.port)) as transport:
+        transport.start_client(timeout=10)
+        assert transport.auth_publickey(
+            "rita+hist-01", paramiko.Ed25519Key.from_private_key_file(str(house.rita.key))
+        ) == ["keyboard-interactive"]
+        transport.auth_interactive("rita+hist-01", lambda *_: [house.rita.code()])
+        channel = transport.open_session()
+        channel.exec_command("echo out; exit 3")
+        assert channel.makefile().read() == b"out\n"
+        assert channel.recv_exit_status() == 3
+        files = paramiko.SFTPClient.from_transport(transport)
+        assert files is not None
+        assert "hosts" in files.listdir("/etc")
+
+
+@pytest.mark.parametrize("protocol", ["-s", "-O"])
+def test_scp_in_both_its_protocols(house: House, protocol: str) -> None:
+    house.grant(channels=["shell", "exec", "sftp"])
+    (house.dir / "here").write_bytes(os.urandom(300_000))
+    words = ["-P" if word == "-p" else word for word in house.ssh()[3:-3]]
+    there = f"rita+hist-01@127.0.0.1:{house.dir}/there"
+    done = subprocess.run(
+        ["scp", protocol, *words, str(house.dir / "here"), there],
+        env=house.askpass(), capture_output=True, check=False, timeout=20,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (house.dir / "there").read_bytes() == (house.dir / "here").read_bytes()
+    channel = house.ended().channels.get()
+    assert channel.kind == ("exec" if protocol == "-O" else "sftp")
+    assert channel.bytes_in > 300_000 and len(channel.sha256_in) == 64
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "Ciphers=aes256-ctr", "-o", "MACs=hmac-sha2-512-etm@openssh.com"),
+        ("-o", "Ciphers=aes128-ctr", "-o", "MACs=hmac-sha2-256"),
+        ("-o", "Ciphers=aes256-gcm@openssh.com"),
+        ("-o", "KexAlgorithms=curve25519-sha256@libssh.org"),
+        ("-C",),
+    ],
+)
+def test_each_algorithm_that_is_offered_works(house: House, options: tuple[str, ...]) -> None:
+    house.grant()
+    data = os.urandom(1_000_000)
+    done = house.run("cat", stdin=data, options=options)
+    assert done.stdout == data, done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "Ciphers=aes128-cbc"),
+        ("-o", "KexAlgorithms=diffie-hellman-group14-sha256"),
+        ("-o", "Ciphers=aes128-ctr", "-o", "MACs=hmac-sha1"),
+    ],
+)
+def test_old_algorithms_are_not_offered(house: House, options: tuple[str, ...]) -> None:
+    house.grant()
+    done = house.run("true", options=options)
+    assert done.returncode == 255 and b"no matching" in done.stderr

@@ -1,0 +1,13 @@
+"""Each bad day, once, on the whole product."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.days import DAYS, Day
+from tests.support.stack import Stack
+
+
+@pytest.mark.parametrize("day", DAYS, ids=[day.name for day in DAYS])
+def test_a_bad_day_is_survived(stack: Stack, day: Day) -> None:
+    assert day.live(stack) <= day.limit

@@ -46,10 +46,13 @@ class Keys:
 
 def session(path: Path, *, outputs: int = 3) -> bytes:
     """Record a small session and give the file's bytes."""
-    recorder = Recorder(path, HEADER, clock=HandClock())
+    clock = HandClock()
+    recorder = Recorder(path, HEADER, clock=clock)
     recorder.resize(100, 30, channel=0)
     for number in range(outputs):
+        clock.seconds += 0.5
         recorder.output(0, f"line {number}: café \x1b[31mred\x1b[0m\r\n".encode())
+    clock.seconds += 0.5
     recorder.marker("exec 3: uname -a")
     recorder.output(3, b"Linux \xff\xfe\xc3")
     recorder.output(3, b"warning\n", stderr=True)

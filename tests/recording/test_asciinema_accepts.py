@@ -1,4 +1,4 @@
-"""The real asciinema program takes our recordings: all channels, one channel, hostile ones."""
+"""The real asciinema program and the real player in a browser take our recordings: all channels, one, hostile ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from playwright.sync_api import Browser
 
 from sessions.recording.recorder import Recorder
 from sessions.recording.seal import open_sealed, seal
 from sessions.recording.transcript import channel_view, read_file
-from tests.recording.scene import HEADER, Keys, session
+from tests.recording.scene import HEADER, REPOSITORY, Keys, session
 
+PLAYER = REPOSITORY / "breakglass" / "web" / "static" / "vendor" / "asciinema-player.min.js"
 Program = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
@@ -74,3 +76,28 @@ def test_no_bytes_make_a_recording_that_is_not_accepted(
     recorder.resize(0, 99999)
     recorder.close()
     accepted(asciinema("cat", tmp_path / "a.cast"))
+
+
+@pytest.mark.requires("chromium")
+def test_the_player_in_a_browser_plays_it_and_lists_its_markers(tmp_path: Path, browser: Browser) -> None:
+    cast = session(tmp_path / "a.cast").decode()
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_content("<div id=player></div>")
+    page.add_script_tag(path=PLAYER)
+    markers = page.evaluate(
+        """cast => new Promise(done => {
+            const box = document.getElementById("player"), seen = [];
+            const player = AsciinemaPlayer.create({data: cast}, box, {speed: 100});
+            player.addEventListener("marker", marker => seen.push(marker.label));
+            player.addEventListener("ended", () => done(seen));
+            player.play();
+        })""",
+        cast,
+    )
+    shown = page.locator(".ap-term").inner_text()
+    page.close()
+    assert markers == ["exec 3: uname -a"]
+    assert "Linux \ufffd\ufffdwarning" in shown
+    assert errors == []

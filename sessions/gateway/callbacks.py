@@ -95,6 +95,7 @@ class Visitor:
                 what=f"A {printable(kind)} channel without an asset",
                 help="Connect to PERSON+ASSET@GATEWAY; ProxyJump is not carried yet.",
             )
+            pep.note_refusal(Refused(why), actor=self.identity, address=self.address)
             self.leg.send(
                 message(
                     Msg.OPEN_FAILURE, u32(remote_id), u32(OpenFailure.PROHIBITED), string(f"Breakglass: {why}"),

@@ -251,6 +251,14 @@ def build(directory: Path) -> House:
     """The house with rita (responder), ada (approver) and the asset hist-01, without grant and gateway."""
     now = clock.now()
     server = sshd.start(directory / "sshd", ca=credentials.user_ca_public_key())
+    try:
+        return _furnish(directory, server, now)
+    except BaseException:
+        server.stop()
+        raise
+
+
+def _furnish(directory: Path, server: sshd.Sshd, now: datetime) -> House:
     asset = assets.register(
         assets.AssetForm(
             name="hist-01", title="Historian", kind="historian", host="127.0.0.1", port=server.port,

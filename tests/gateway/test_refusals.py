@@ -179,6 +179,7 @@ def test_a_jump_through_the_gateway_is_refused_with_the_reason(house: House) -> 
     house.grant()
     done = house.run("-W", "127.0.0.1:22", user="rita")
     assert b"not_offered" in done.stderr
+    assert [data["refusal"] for data in house.audited("gateway:access:refused")] == ["not_offered"]
 
 
 def test_a_changed_host_key_is_refused_before_any_credential_and_alarms(house: House) -> None:

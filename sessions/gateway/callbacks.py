@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sessions.gateway.server import Gateway
 
 MOST_CONSOLE_CHANNELS = 4
+CONSOLE_SECONDS = 1800.0
 
 
 class Visitor:
@@ -79,10 +80,13 @@ class Visitor:
 
     def entered(self) -> None:
         self.is_inside = True
-        self.gateway.stranger_gone(self)
-        if self.session is not None:
+        self.deadline = clock.monotonic() + CONSOLE_SECONDS
+        if self.session is None:
+            self.gateway.stranger_gone(self)
+        else:
             self.leg.connection = self.session
             self.gateway.begin(self.session)
+            self.gateway.visitor_gone(self)
 
     # Without an asset: the console. ----------------------------------------------------------------------
 

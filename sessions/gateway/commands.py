@@ -55,7 +55,11 @@ class Talk:
         self._person_id = person_id
 
     def person(self) -> Person:
-        return Person.objects.get(pk=self._person_id)
+        """The person as they are now: whoever was disabled meanwhile can do nothing here."""
+        person = Person.objects.get(pk=self._person_id)
+        if not person.is_active:
+            raise refuse(RefusalCode.PERSON_INACTIVE, person=person.username)
+        return person
 
     def ask(self, question: str) -> str:
         return self.channel.ask(question).strip()

@@ -235,6 +235,8 @@ class LiveSession:
 
     def adopt(self, authorization: SessionAuthorization) -> None:
         """A renewed decision. It can only shorten what the first one gave, or follow an extended grant."""
+        if authorization.deadline > self._deadline + 1:
+            self.warned.clear()
         self.authorization = authorization
         self._deadline = authorization.deadline
         self.confirmed = clock.monotonic()

@@ -120,12 +120,16 @@ class Gateway:
             self._visitors.pop(id(visitor), None)
 
     def sweep_strangers(self, now: float) -> None:
-        """Turn away whoever took too long to prove who they are."""
+        """Turn away whoever took too long to prove who they are, and consoles that were left open."""
         with self._lock:
-            late = [visitor for visitor in self._strangers.values() if now >= visitor.deadline]
+            late = [visitor for visitor in self._visitors.values() if now >= visitor.deadline]
         for visitor in late:
-            self.stranger_gone(visitor)
-            visitor.turn_away("Breakglass: the login took too long")
+            self.visitor_gone(visitor)
+            visitor.turn_away(
+                "Breakglass: the console closes after half an hour"
+                if visitor.is_inside
+                else "Breakglass: the login took too long"
+            )
 
     # Sessions. -------------------------------------------------------------------------------------------
 

@@ -104,7 +104,11 @@ class Watchdog:
             with self._lock:
                 watches = list(self._watches.values())
             for watch in watches:
-                self._tick(watch, now, wall)
+                try:
+                    self._tick(watch, now, wall)
+                except Exception:  # a session that can't be watched doesn't go on
+                    log.exception("session %s can't be watched", watch.session.facts.label)
+                    watch.session.end(EndReason.LEASE_LOST)
             self._bury(now)
             self._gateway.sweep_strangers(now)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pexpect
 import pytest
 
 from breakglass import clock
 from breakglass.models import AccessRequest, Grant
-from breakglass.services import playbooks
+from breakglass.services import people, playbooks
 from tests.gateway import house as building
 from tests.gateway.house import House, Human
 
@@ -74,3 +77,24 @@ def test_an_approver_kills_a_session(house: House) -> None:
     killed = house.run("kill S-1 --reason 'looks wrong'", user="ada", key=house.ada.key, code=house.ada.code())
     assert b"S-1 is being ended" in killed.stdout
     shell.expect("your access was withdrawn", timeout=7)
+
+
+def test_a_disabled_person_can_do_nothing_at_an_open_console(house: House) -> None:
+    menu = house.shell(user="rita")
+    menu.expect("breakglass> ")
+    people.disable(house.rita.person, by=None, now=clock.now())
+    menu.sendline("status")
+    menu.expect("person_inactive")
+
+
+def test_nothing_is_left_in_memory_of_connections_that_are_over(house: House) -> None:
+    house.grant()
+    for _ in range(3):
+        house.run("true")
+        house.ended()
+    house.run("status", user="rita")
+    assert house.gateway is not None
+    time.sleep(1)
+    assert not house.gateway._visitors and not house.gateway._strangers and not house.gateway._sessions
+    assert not house.gateway._watchdog._watches and not house.gateway._turnstile._inside
+    assert [thread.name for thread in threading.enumerate() if thread.name in {"ssh-leg", "session-end"}] == []

@@ -69,6 +69,16 @@ def hold_room(descriptor: int, offset: int, length: int) -> bool:
     return True
 
 
+def still_ours(descriptor: int, path: Path, size: int) -> bool:
+    """Whether `path` still names this very file, and the file still ends where its one writer left it."""
+    try:
+        named = path.lstat()
+    except FileNotFoundError:
+        return False
+    own = os.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino) and own.st_size == size
+
+
 def sync_data(descriptor: int) -> None:
     """Bring a file's bytes to the disk."""
     getattr(os, "fdatasync", os.fsync)(descriptor)

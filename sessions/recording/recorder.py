@@ -145,8 +145,12 @@ class Recorder:
             return self._progress()
 
     def tick(self) -> None:
-        """Once a second, by the shared thread: show bytes held too long, then bring all to the disk."""
+        """Once a second, by the shared thread: show bytes held too long, then bring all to the disk.
+
+        A file that was removed, replaced or shortened meanwhile is a failure: what nobody will find isn't recorded.
+        """
         with self._lock:
+            self._look_after_file()
             stale = self._clock.monotonic() - SYNC_SECONDS
             try:
                 for stream in [stream for stream, (_, since) in self._held.items() if since <= stale]:
@@ -161,6 +165,11 @@ class Recorder:
         if self._error is None:
             self._error = RecordingFailed(self.path, cause)
         return self._error
+
+    def _look_after_file(self) -> None:
+        if self._error or self._closed or files.still_ours(self._fd, self.path, self._size):
+            return
+        self.fail(OSError(errno.ESTALE, "the file was removed, replaced or changed by somebody else"))
 
     def _output(self, stream: tuple[int, bool], data: bytes) -> None:
         time = self._now()

@@ -142,3 +142,36 @@ def test_closing_tells_a_failure_that_nobody_has_heard_of(
     with pytest.raises(RecordingFailed):
         recorder.close()
     recorder.close()
+
+
+def unlink(path: Path) -> None:
+    path.unlink()
+
+
+def replace(path: Path) -> None:
+    other = path.with_suffix(".other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+def shorten(path: Path) -> None:
+    os.truncate(path, 20)
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b'[0.1, "o", "forged"]\n')
+
+
+@pytest.mark.parametrize("harm", [unlink, replace, shorten, lengthen])
+def test_a_file_that_is_taken_away_or_changed_under_the_recorder_stops_the_recording(
+    tmp_path: Path, record: Start, harm: Callable[[Path], None]
+) -> None:
+    recorder = record(tmp_path / "a.cast")
+    recorder.output(1, b"seen")
+    recorder.tick()
+    assert recorder.error is None
+    harm(recorder.path)
+    recorder.tick()
+    assert recorder.error is not None
+    with pytest.raises(RecordingFailed):
+        recorder.output(1, b"never relayed")

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 import pytest
 
-from breakglass.demo import gates
 from breakglass.demo.place import ROOT
 from tests.support import stack as stacks
 from tests.support.needs import requires
@@ -73,9 +72,7 @@ def test_what_dies_is_started_again_and_said_so(stack: Stack, name: str) -> None
     before = stack.kill(name)
     eventually(lambda: stack.pid(name), lambda pid: pid not in (0, before))
     assert f"{name} was ended by SIGKILL; starting it again" in stack.words()
-    eventually(lambda: gates.web_answers(int(stack.web.rpartition(":")[2])), bool, patience=30)
-    eventually(lambda: gates.ssh_answers(stack.gateway_port), bool, patience=30)
-    eventually(gates.celery_gate(stacks.place_of(stack).redis_socket), bool, patience=30)
+    stack.await_health()
 
 
 @requires("ssh")
@@ -117,9 +114,9 @@ def test_it_leaves_no_process_behind_however_it_ends_and_starts_again(own_stack:
     eventually(lambda: processes_of(own_stack.dir), lambda left: not left, patience=10)
 
     again = stacks.start(own_stack.dir)
-    assert "database and playbooks as before" in again.words()
     os.killpg(again.process.pid, signal.SIGINT)
     assert again.process.wait(20) == 0
+    assert "database and playbooks as before" in again.words()
     assert "Stopped: no process of the demo is left." in again.words()
     assert processes_of(own_stack.dir) == []
 

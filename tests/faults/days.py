@@ -30,8 +30,8 @@ def _killed(name: str) -> Callable[[Stack], float]:
         with scene.at_work(stack) as worker:
             stack.kill(name)
             slowest = max(worker.echo() for _ in range(30))
+        stack.await_health()
         scene.release(stack, grant)
-        scene.eventually(lambda: stack.pid(name), bool)
         return slowest
 
     return live
@@ -63,6 +63,7 @@ def gateway_killed(stack: Stack) -> float:
         )
         took = time.monotonic() - started
     assert found["end_reason"] == "crashed"
+    stack.await_health()
     scene.release(stack, grant)
     return took
 
@@ -75,6 +76,7 @@ def asset_killed(stack: Stack) -> float:
         stack.kill("assets", signal.SIGKILL)
         worker.read_to_the_end()
         took = time.monotonic() - started
+    stack.await_health()
     scene.release(stack, grant)
     return took
 

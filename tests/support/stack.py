@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from breakglass.demo import gates
 from breakglass.demo.place import ROOT, Place, here
 from tests.support.codes import Codes
 
@@ -101,6 +102,17 @@ class Stack:
         pid = self.pid(name)
         os.kill(pid, number)
         return pid
+
+    def await_health(self, patience: float = 90.0) -> None:
+        """Until everything answers, as after something was killed."""
+        ports = (self.gateway_port, *(asset["port"] for asset in self.facts["assets"]))
+        celery = gates.celery_gate(place_of(self).redis_socket)
+        web = int(self.web.rpartition(":")[2])
+        deadline = time.monotonic() + patience
+        while not (gates.web_answers(web) and all(map(gates.ssh_answers, ports)) and celery()):
+            if time.monotonic() > deadline:
+                raise StackFailed(f"not healthy after {patience} s\n{self.words()}{_log_ends(self.dir)}")
+            time.sleep(0.2)
 
     def stop(self) -> None:
         """As Ctrl-C does."""

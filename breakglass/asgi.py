@@ -8,4 +8,10 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "breakglass.settings")
 
-application = get_asgi_application()
+_django = get_asgi_application()
+
+from django.conf import settings  # noqa: E402 - settings are read by now
+
+from breakglass.web.address import ClientAddress  # noqa: E402
+
+application = ClientAddress(_django, settings.BREAKGLASS.trusted_proxies)

@@ -167,7 +167,7 @@ def services(place: Place) -> list[tuple[str, list[str], Path]]:
     return [
         (
             "web",
-            python(*uvicorn, "--timeout-graceful-shutdown", "2", "--no-access-log"),
+            python(*uvicorn, "--timeout-graceful-shutdown", "2", "--no-access-log", "--no-proxy-headers"),
             place.logs / "web.log",
         ),
         ("worker", python(*celery, *worker, "--loglevel", "INFO"), place.logs / "worker.log"),

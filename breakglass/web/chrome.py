@@ -80,6 +80,8 @@ class Chrome:
         if can(person, Verb.LIST_REVIEWS):
             due = reads.reviews_waiting_for(person) if REVIEWERS in groups else 0
             items.append(self._item("reviews", "Reviews", "sign", count=due, says="due"))
+        if can(person, Verb.MANAGE_LOCKS):
+            items.append(self._item("locks", "Locks", "lock"))
         items.append(self._item("incidents", "Incidents", "alert"))
         items.append(self._item("sessions", "Sessions", "screen"))
         items.append(self._item("playbooks", "Playbooks", "book"))

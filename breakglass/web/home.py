@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from breakglass import clock, queries
 from breakglass.domain import grants, requests
@@ -17,9 +17,12 @@ from breakglass.domain.grants import GrantState
 from breakglass.domain.permissions import REVIEWERS, Verb
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Person
+from breakglass.services import notices
 from breakglass.web import live, reads
 from breakglass.web.cards import card_of, for_groups
 from breakglass.web.who import can, groups_of, person_of
+
+NOTICES = 5
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def home(request: HttpRequest) -> HttpResponse:
     person, now = person_of(request), clock.now()
     groups = groups_of(person)
     cards = [for_groups(card_of(version), groups) for version in queries.current_playbooks()]
-    fitting = sorted((card for card in cards if card.may_ask), key=lambda card: card.title)
+    fitting = sorted((card for card in cards if card.may_ask), key=lambda card: card.title.casefold())
     asks = bool(fitting) or not (reads.approves_anything(groups) or can(person, Verb.LIST_REVIEWS))
     html, _ = live.block(request, "breakglass/parts/mine.html", _mine(person, now))
     context = {
@@ -67,11 +70,19 @@ def home_events(request: HttpRequest) -> StreamingHttpResponse:
     return live.stream([f"person:{person.id}", "inbox"])
 
 
+@require_POST
+def notices_seen(request: HttpRequest) -> HttpResponse:
+    """All that was told so far is read."""
+    notices.mark_seen(person_of(request), clock.now())
+    return redirect("home")
+
+
 def _mine(person: Person, now: datetime) -> dict[str, Any]:
     rows = [row for ask in reads.open_requests_of(person) if (row := _row(ask, now))]
     to_decide = len(queries.inbox_of(person, now)) if reads.approves_anything(groups_of(person)) else 0
     says = ", ".join(f"{row.title}: {row.word or row.state}" for row in rows) or "nothing of yours is open"
-    return {"mine": rows, "to_decide": to_decide, "says": says}
+    told = list(queries.unseen_notices(person)[:NOTICES])
+    return {"mine": rows, "to_decide": to_decide, "notices": told, "says": says}
 
 
 def _row(ask: AccessRequest, now: datetime) -> Mine | None:

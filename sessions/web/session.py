@@ -130,6 +130,9 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "approvals": list(session.grant.request.approvals.all()),
         "commands": [channel for channel in channels if channel.kind in COMMANDS],
         "others": [channel for channel in channels if channel.kind not in COMMANDS],
+        "proof": f"authenticator app ({session.factor})"
+        if session.factor.startswith("totp")
+        else session.factor,
         "kinds": ", ".join(queries.channel_kinds(session)) or "none yet",
         "ends_at": session.grant.ends_at if is_open else None,
         "review": getattr(session.grant, "review", None),

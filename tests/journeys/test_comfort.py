@@ -20,6 +20,7 @@ PAGES = {
     "ada": ["/", "/inbox/"],
     "vera": ["/reviews/", "/sessions/", "/reviews/1/"],
     "otto": ["/audit/"],
+    "admin": ["/locks/"],
 }  # fmt: skip
 
 # The contrast of every piece of text with what lies behind it, as WCAG 2.2 computes it; names what falls short.
@@ -68,6 +69,22 @@ def test_every_page_is_readable_on_a_phone(visit: Visit, who: str, dark: bool) -
         name = path.strip("/").replace("/", "-") or "start"
         picture(page, f"page {name} {who} {'dark' if dark else 'light'} phone")
     assert problems == []
+
+
+# Something wrong of each kind, to see that the checks see it.
+SPOIL = """() => { const add = (tag, text, css) => { const e = document.createElement(tag); e.textContent = text;
+  Object.assign(e.style, css); document.querySelector('main').append(e); };
+  add('p', 'Pale text', {color: 'rgb(200, 200, 200)', backgroundColor: 'rgb(255, 255, 255)'});
+  add('button', '', {width: '10px', height: '10px', padding: '0', minHeight: '0'}); }"""
+
+
+@requires("chromium")
+def test_the_checks_would_see_it(visit: Visit) -> None:
+    page = visit("rita", "/incidents/", size=SMALL)
+    page.evaluate(SPOIL)
+    assert any("Pale text" in found for found in page.evaluate(CONTRAST))
+    assert len(page.evaluate(TINY)) == 1
+    assert len(page.evaluate(NAMELESS)) == 1
 
 
 @requires("chromium")

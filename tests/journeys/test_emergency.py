@@ -137,7 +137,9 @@ def _review(visit: Visit, tmp_path: Path) -> str:
         vera.get_by_role("link", name="Download .cast").click()
     kept = tmp_path / download.value.suggested_filename
     download.value.save_as(kept)
-    shown = subprocess.run([sys.executable, "-m", "asciinema", "cat", str(kept)], check=False, capture_output=True, timeout=30)
+    shown = subprocess.run(
+        [sys.executable, "-m", "asciinema", "cat", str(kept)], check=False, capture_output=True, timeout=30
+    )
     assert b"the disk is 99 % full" in shown.stdout, shown.stderr
     vera.get_by_role("link", name="Review", exact=True).click()
     vera.get_by_role("radio", name="In order").check()

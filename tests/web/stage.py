@@ -12,7 +12,16 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from breakglass.models import AccessRequest, Asset, Grant, Incident, Person, TotpFactor
-from breakglass.services import approvals, assets, grants, incidents, playbooks, requests, second_factor
+from breakglass.services import (
+    approvals,
+    assets,
+    grants,
+    incidents,
+    locks,
+    playbooks,
+    requests,
+    second_factor,
+)
 from breakglass.services.assets import AssetForm, LoginForm
 from breakglass.services.keys import register_known
 from breakglass.services.requests import SubmitForm
@@ -231,6 +240,7 @@ class Scene:
     live_session: UUID
     ended_session: UUID
     review: int
+    lock: UUID
 
 
 def set_all(now: datetime) -> Scene:
@@ -279,6 +289,9 @@ def set_all(now: datetime) -> Scene:
         ago(2),
         reason="Hall B reads 0 °C everywhere; restart the collector.",
     )
+    lock = locks.place(
+        person("admin"), "asset", "eng-ws-03", "Odd logins last night", fresh_code("admin", now), now
+    )
     return Scene(
         incident.id,
         pending.id,
@@ -290,4 +303,5 @@ def set_all(now: datetime) -> Scene:
         running.id,
         ended.id,
         review.pk,
+        lock.id,
     )

@@ -11,7 +11,7 @@ demo: ## everything on this machine, until Ctrl-C (DEMO_PORT, DEMO_GATEWAY_PORT,
 	@DEMO_UNDER_MAKE=1 exec $(PYTHON) -m breakglass.demo
 
 test: ## the whole test suite, on SQLite and on PostgreSQL
-	@exec .ci/run
+	@exec .ci/test
 
 bench: ## measurements, as tables
 	@.ci/setup test

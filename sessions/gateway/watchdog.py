@@ -2,7 +2,8 @@
 
 A tick looks at memory only and never waits, so no database, no Redis and no stuck connection delays an end. Every
 5 s, and when the doorbell rings, a worker asks the decision point again; what it says is acted on here or there by
-`LiveSession.end`, which counts once. A session that could not be confirmed for 30 s ends: unknown means no.
+`LiveSession.end`, which counts once. A session that could not be confirmed for 30 s ends, for unknown means no,
+unless its playbook says that it outlasts an outage of the database (`hold_until_expiry`), up to the grant's end.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Watchdog:
             return EndReason.CANNOT_RECORD
         if now - session.last_typed >= session.authorization.idle_seconds:
             return EndReason.IDLE
-        if now - session.confirmed >= LEASE:
+        if now - session.confirmed >= LEASE and not session.authorization.obligations.hold_until_expiry:
             return EndReason.LEASE_LOST
         return None
 

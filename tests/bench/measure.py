@@ -9,8 +9,8 @@ import select
 import statistics
 import subprocess
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.routes import Route

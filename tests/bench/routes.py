@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sessions.gateway.hostkey import public_line
 from tests.gateway import process
 from tests.gateway.house import House
 from tests.support import needs, sshd
-from sessions.gateway.hostkey import public_line
 
 COMMON = (
     "-F", "none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "StrictHostKeyChecking=yes",

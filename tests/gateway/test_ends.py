@@ -7,8 +7,9 @@ import time
 
 import pexpect
 import pytest
+from django.db import OperationalError
 
-from breakglass import clock
+from breakglass import clock, queries
 from breakglass.services import grants, locks, people
 from sessions import services
 from sessions.gateway.live import LiveSession
@@ -213,6 +214,38 @@ def test_a_session_that_nobody_can_confirm_ends_after_half_a_minute(house: House
     live(house).confirmed -= 31
     child.expect("could not confirm your grant", timeout=3)
     assert house.ended().end_reason == "lease_lost"
+
+
+def test_a_playbook_may_let_a_session_outlast_an_outage_but_not_its_grant(house: House) -> None:
+    grant = house.grant(hold_until_expiry=True)
+    child = house.prompt()
+    live(house).confirmed -= 31
+    time.sleep(0.5)
+    child.sendline("echo still-$((1+1))")
+    child.expect("still-2")
+    house.ends_in(grant, 1)
+    look(house)
+    child.expect("the time of your grant is over", timeout=5)
+
+
+def test_while_the_database_is_away_nobody_gets_in_and_who_is_in_works_on_until_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = house.grant()
+    house.ends_in(grant, 6)
+    child = house.prompt()
+
+    def away(*_: object) -> None:
+        raise OperationalError("the database is away")
+
+    code = house.rita.code()
+    monkeypatch.setattr(queries, "access_facts", away)
+    look(house)
+    refused = house.run("true", code=code)
+    assert refused.returncode == 255 and b"[database_unavailable]" in refused.stderr
+    child.sendline("echo still-$((1+1))")
+    child.expect("still-2")
+    child.expect("the time of your grant is over", timeout=8)
 
 
 def test_a_stopped_gateway_tells_its_people_and_writes_its_books(house: House) -> None:

@@ -9,7 +9,6 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from breakglass import queries
-from breakglass import queries
 from breakglass.domain.refusals import Refused
 from breakglass.models import Asset, AuditEvent, PlaybookVersion
 from breakglass.services import playbooks

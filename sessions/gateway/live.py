@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
 LINE_BEFORE_FAREWELL = 0.008
+NEXT = {
+    EndReason.EXPIRED: "Request access again if you need more time.",
+    EndReason.IDLE: "Connect again while your grant runs.",
+    EndReason.GATEWAY_STOPPED: "Connect again in a moment.",
+    EndReason.LEASE_LOST: "Connect again in a moment.",
+    EndReason.CANNOT_RECORD: "An administrator must free the recording store.",
+}
 
 
 class SessionOver(EOFError):
@@ -253,7 +260,8 @@ class LiveSession:
                 return False
             self.reason = reason
             self.ended.set()
-        text = f"Breakglass: this session was ended: {END_WORDING[reason]}. [{reason}]"
+        why = refusal(RefusalCode.SESSION_ENDED, why=END_WORDING[reason], next=NEXT.get(reason, ""))
+        text = f"Breakglass: {why}"
         self.asset_leg.cut(Disconnect.BY_APPLICATION, "session over")
         self.asset_leg.bury()
         self.person_leg.mute()

@@ -145,6 +145,8 @@ def note_refusal(
             if isinstance(actor, Identity):
                 who = Person.objects.get(pk=actor.person_id)
                 subject: Person | str = who
+            elif queries.person_by_name(actor) is None:
+                return  # strangers may not fill the trail with names that they make up
             else:
                 who = subject = audit.STRANGER + actor
             audit.record_refusal(

@@ -169,7 +169,9 @@ def test_one_session_is_killed_and_its_neighbour_lives_on(house: House) -> None:
     second = house.prompt()
     services.kill(killed.pk, house.ada.person, "looks wrong", clock.now())
     look(house)
-    first.expect("your access was withdrawn", timeout=3)
+    first.expect(r"your access was withdrawn.*\[session_ended\]", timeout=3)
+    first.expect(pexpect.EOF)
+    assert "kill" not in first.before and "looks wrong" not in first.before
     second.sendline("echo alive-$((20+1))")
     second.expect("alive-21")
     killed.refresh_from_db()

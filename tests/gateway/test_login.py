@@ -307,3 +307,14 @@ def test_two_people_have_two_sessions_and_one_cannot_use_the_others_grant(house:
     (house.dir / "code").write_text(ben.code())
     done = house.run("true", user="ben+hist-01", key=ben.key, code=ben.code())
     assert b"no_grant" in done.stderr and done.returncode == 255
+
+
+def test_wrong_signatures_are_in_the_trail_for_people_and_not_for_made_up_names(house: House) -> None:
+    for name in ("rita", "nobody-here"):
+        raw = Raw(house.port)
+        raw.service()
+        raw.public_key(f"{name}+hist-01", load(house.rita.key), by=load(house.ada.key))
+        failure(raw.hear())
+        raw.close()
+    (row,) = house.audited("gateway:access:refused")
+    assert row["refusal"] == "bad_credentials" and row["address"] == "127.0.0.1"

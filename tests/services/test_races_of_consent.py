@@ -108,11 +108,14 @@ def test_approval_against_the_end_of_the_request_is_one_of_them(committed: Scene
     sound_trail()
 
 
+@pytest.mark.parametrize("quorum", [{}, TWO], ids=["one", "two"])
 @pytest.mark.parametrize("how", ["lapse", "withdraw"])
 def test_an_approval_that_was_checked_too_early_is_checked_again(
-    committed: Scene, monkeypatch: pytest.MonkeyPatch, how: str
+    committed: Scene, monkeypatch: pytest.MonkeyPatch, how: str, quorum: dict[str, object]
 ) -> None:
-    """The request ends between the first look and the transaction: no grant."""
+    """The request ends between the first look and the transaction: no grant, and no vote on what is over."""
+    if quorum:
+        committed.playbook(**quorum)
     request = fresh(committed)
     rita, now = committed.cast.rita, committed.now
     end = (

@@ -17,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 PREFIX = "BREAKGLASS_"
 
 
+# What a process list or a crash dump must not show may lie in a file instead: the variable's name with _FILE.
+SECRETS = ("secret_key", "master_key", "database_url", "redis_url", "email_url")
+
+
 class ConfigError(Exception):
     """The environment can't be used; the message says which variable and why."""
 
@@ -115,10 +119,25 @@ def load(environ: Mapping[str, str]) -> Config:
         for name, value in environ.items()
         if name.startswith(PREFIX) and not name.startswith(PREFIX + "TEST_")
     }
+    for name in SECRETS:
+        if f"{name}_file" in given:
+            given[name] = _read_secret(name, given)
     try:
         return Config.model_validate(given)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _read_secret(name: str, given: dict[str, str]) -> str:
+    variable = f"{PREFIX}{name.upper()}"
+    path = Path(given.pop(f"{name}_file"))
+    if name in given:
+        raise ConfigError(f"{variable} and {variable}_FILE are both set: give one of them.")
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "it isn't text"
+        raise ConfigError(f"{variable}_FILE: {path} can't be read: {problem}.") from None
 
 
 def _explain(problem: Mapping[str, object]) -> str:

@@ -93,8 +93,9 @@ class Place:
         keys = self._secrets()
         return {
             "DJANGO_SETTINGS_MODULE": "breakglass.settings",
-            "BREAKGLASS_SECRET_KEY": keys["secret_key"],
-            "BREAKGLASS_MASTER_KEY": keys["master_key"],
+            # As files: whoever lists processes, or reads a shell's environment on an asset, sees a path.
+            "BREAKGLASS_SECRET_KEY_FILE": str(keys["secret_key"]),
+            "BREAKGLASS_MASTER_KEY_FILE": str(keys["master_key"]),
             "BREAKGLASS_DATA_DIR": str(self.dir / "data"),
             "BREAKGLASS_REDIS_URL": f"unix://{self.redis_socket}",
             "BREAKGLASS_PUBLIC_URL": self.web_url,
@@ -104,16 +105,21 @@ class Place:
             "BREAKGLASS_DEMO": "1",
         }
 
-    def _secrets(self) -> dict[str, str]:
-        file = self.dir / "secrets.json"
-        if not file.exists():
-            fresh = {
-                "secret_key": secrets.token_urlsafe(48),
-                "master_key": base64.b64encode(secrets.token_bytes(32)).decode(),
-            }
-            write_private(file, json.dumps(fresh))
-        found: dict[str, str] = json.loads(file.read_text())
-        return found
+    def _secrets(self) -> dict[str, Path]:
+        """The files of the two keys, made at the first start."""
+        fresh = {
+            "secret_key": secrets.token_urlsafe(48),
+            "master_key": base64.b64encode(secrets.token_bytes(32)).decode(),
+        }
+        older = self.dir / "secrets.json"  # where earlier demos kept both
+        if older.exists():
+            fresh |= json.loads(older.read_text())
+        files = {name: self.dir / name for name in fresh}
+        for name, file in files.items():
+            if not file.exists():
+                write_private(file, fresh[name])
+        older.unlink(missing_ok=True)
+        return files
 
     def remembered(self) -> dict[str, Any]:
         """What an earlier start wrote down: ports of the assets, tokens shown once."""
@@ -164,7 +170,7 @@ def adopt(environ: dict[str, str] | os._Environ[str] = os.environ) -> Place | No
     if any(name.startswith("BREAKGLASS_") for name in environ):
         return None
     place = here(environ)
-    if not (place.dir / "secrets.json").exists():
+    if not any((place.dir / name).exists() for name in ("master_key", "secrets.json")):
         return None
     environ.update(place.settings())
     return place

@@ -12,6 +12,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from breakglass.domain import permissions
 from breakglass.domain.permissions import Thing, Verb
 from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.text import storable
 from breakglass.models import Approval, Grant, Person
 from breakglass.queries import actor_of, seen_by, thing_of_grant
 from sessions.models import Channel, Review, SSHSession
@@ -48,11 +49,11 @@ def sessions_for(person: Person, wanted: SessionFilter) -> QuerySet[SSHSession]:
     found = _SESSIONS.filter(seen_by(actor_of(person), owner="person", playbook="grant__playbook"))
     conditions = Q()
     if wanted.person:
-        conditions &= Q(person__username=wanted.person)
+        conditions &= Q(person__username=storable(wanted.person))
     if wanted.asset:
-        conditions &= Q(asset__name=wanted.asset)
+        conditions &= Q(asset__name=storable(wanted.asset))
     if wanted.playbook:
-        conditions &= Q(grant__playbook__slug=wanted.playbook)
+        conditions &= Q(grant__playbook__slug=storable(wanted.playbook))
     if wanted.incident:
         digits = wanted.incident.upper().removeprefix("INC-")
         number = int(digits) if digits.isdecimal() and digits.isascii() and len(digits) < 9 else -1

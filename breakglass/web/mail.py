@@ -6,7 +6,7 @@ import email
 import email.policy
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -60,6 +60,7 @@ def _read(raw: bytes) -> Mail:
     return Mail(
         to=str(message["To"] or ""),
         subject=str(message["Subject"] or ""),
-        at=date.datetime if date else None,
+        # "-0000" in a mail is UTC, which Python reads as no zone at all.
+        at=date.datetime.replace(tzinfo=date.datetime.tzinfo or UTC) if date else None,
         body=mark_safe(urlize(text, nofollow=True, autoescape=True)),
     )

@@ -59,8 +59,7 @@ def test_every_page_is_readable_on_a_phone(visit: Visit, who: str, dark: bool) -
     page = visit(who, PAGES[who][0], size=SMALL, dark=dark)
     problems: list[Any] = []
     for path in PAGES[who]:
-        page.goto(path)
-        expect(page.locator("h1")).to_have_count(1)
+        _open(page, path)
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         problems += [f"{path} scrolls sideways by {over}"] if over > 0 else []
         problems += [f"{path} {what}: {found}" for what, script in
@@ -92,8 +91,7 @@ def test_every_page_at_a_desk(visit: Visit) -> None:
     for who, paths in PAGES.items():
         page = visit(who, paths[0], size=DESK)
         for path in paths:
-            page.goto(path)
-            expect(page.locator("h1")).to_have_count(1)
+            _open(page, path)
             picture(page, f"page {path.strip('/').replace('/', '-') or 'start'} {who} desk")
 
 
@@ -175,6 +173,12 @@ def test_the_command_is_copied(stack: Stack, visit: Visit) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#way-1").inner_text()
     page.get_by_role("button", name="I'm done: release").click()
     expect(page.get_by_role("heading", name="Released")).to_be_visible()
+
+
+def _open(page: Page, path: str) -> None:
+    answer = page.goto(path)
+    assert answer is not None and answer.status == (404 if path == "/nowhere/" else 200), path
+    expect(page.locator("h1")).to_have_count(1)
 
 
 def _pending(stack: Stack) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.core.mail import EmailMessage, get_connection
+from pytest_django import Settings
 
 from breakglass import clock
 from breakglass.models import AccessRequest, ApiToken, Approval, Grant, Incident, SshKey
@@ -255,6 +258,23 @@ def test_the_trail_is_filtered_and_walked(scene: Scene, enter: Enter) -> None:
     assert otto.get("/audit/?actor=nobody-such").content.count(b'<tr id="row-') == 0
     walked = otto.post("/audit/").content
     assert b"The chain holds." in walked
+
+
+def test_the_demo_shows_its_mails_and_their_links_escaped(
+    scene: Scene, enter: Enter, settings: Settings, tmp_path: Path
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = str(tmp_path)
+    settings.BREAKGLASS = settings.BREAKGLASS.model_copy(update={"demo": True})
+    body = "<b>not bold</b> http://localhost:8000/requests/1/"
+    with get_connection() as connection:
+        for subject in ("First: Zo\u00eb asks", "Second"):
+            EmailMessage(subject, body, to=["ada@plant.example"], connection=connection).send()
+    page = enter("ada").get("/mail/").content.decode()
+    assert "First: Zo\u00eb asks" in page and "Second" in page
+    assert "&lt;b&gt;not bold" in page
+    assert 'href="http://localhost:8000/requests/1/"' in page
+    assert re.search(r"data-ago=\"\d+\"", page)
 
 
 def test_closing_an_incident_ends_what_is_under_it(scene: Scene, enter: Enter) -> None:

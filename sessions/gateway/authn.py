@@ -19,7 +19,7 @@ from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
-from sessions.gateway.names import Address, parse
+from sessions.gateway.names import LOGIN, Address, parse
 from sessions.gateway.wire import Disconnect, Msg, Reader, boolean, message, string, u32
 
 if TYPE_CHECKING:
@@ -144,6 +144,9 @@ class Authenticator:
             return
         if self._state is State.ASKED:
             self._state = State.CODE  # RFC 4256: a new request abandons the open question
+        self._on_method(method, body)
+
+    def _on_method(self, method: str, body: Reader) -> None:
         if method == "publickey" and self._state is State.KEY:
             self._on_public_key(body)
         elif method == "keyboard-interactive" and self._state is State.CODE:
@@ -280,6 +283,33 @@ class Authenticator:
         self._state = State.OVER
         self._say(f"Breakglass: {why}\n")
         self._leg.cut(Disconnect.NO_MORE_AUTH_METHODS, f"{why.message} [{why.code}]")
+
+
+class InnerAuthenticator(Authenticator):
+    """The inner connection of a ProxyJump: whoever is at the other end is known from the outer one.
+
+    It is made only for our end of a socket pair whose other end an authenticated person's channel is joined to.
+    """
+
+    def __init__(self, leg: ServerLeg, door: Door, identity: Identity, asset: str) -> None:
+        super().__init__(leg, door)
+        self._identity = identity
+        self._asset = asset
+
+    def _same_name(self, username: str) -> bool:
+        """The user name is the login at the asset."""
+        if self._address is None:
+            if not LOGIN.fullmatch(username):
+                self._end(refusal(RefusalCode.BAD_NAME))
+                return False
+            self._username = username
+            assert self._identity is not None
+            self._address = Address(self._identity.username, self._asset, username)
+        return super()._same_name(username)
+
+    def _on_method(self, method: str, body: Reader) -> None:
+        if self._state is State.KEY:
+            self._succeed()
 
 
 def _load(algorithm: str, blob: bytes) -> PKey | None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paramiko.ssh_exception import SSHException
 
 from breakglass import clock
-from breakglass.domain.refusals import RefusalCode, Refused, refusal
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
 from sessions.gateway import console, opening, pep
-from sessions.gateway.authn import Authenticator, Identity
+from sessions.gateway.authn import Authenticator, Identity, InnerAuthenticator
+from sessions.gateway.carry import destination
+from sessions.gateway.hostkey import host_key
+from sessions.gateway.jump import JumpChannel
 from sessions.gateway.local import LocalChannel
-from sessions.gateway.names import Address
+from sessions.gateway.names import ASSET, Address
 from sessions.gateway.relay import printable
 from sessions.gateway.transport import ServerLeg
 from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
@@ -22,14 +27,24 @@ if TYPE_CHECKING:
     from sessions.gateway.live import LiveSession
     from sessions.gateway.server import Gateway
 
-MOST_CONSOLE_CHANNELS = 4
+MOST_CONSOLE_CHANNELS = 10
+SSH_PORT = 22
 CONSOLE_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Jump:
+    """What the outer connection of a ProxyJump has settled already."""
+
+    identity: Identity
+    factor: str
+    asset: str
 
 
 class Visitor:
     """One connection of somebody: first a stranger, then a person, then perhaps a session."""
 
-    def __init__(self, gateway: Gateway, sock: socket.socket, address: str) -> None:
+    def __init__(self, gateway: Gateway, sock: socket.socket, address: str, jump: Jump | None = None) -> None:
         self.gateway = gateway
         self.address = address
         self.session: LiveSession | None = None
@@ -37,9 +52,13 @@ class Visitor:
         self.factor = ""
         self.is_inside = False
         self.deadline = clock.monotonic() + gateway.limits.grace
-        self._console_channels = 0
-        self._gone = threading.Event()
-        self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self))
+        self._jumps: list[tuple[JumpChannel, Visitor]] = []
+        if jump is None:
+            self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self))
+        else:
+            self.factor = jump.factor
+            key = host_key(jump.asset)
+            self.leg = ServerLeg(sock, key, lambda leg: InnerAuthenticator(leg, self, jump.identity, jump.asset))
         self.leg.connection = self
 
     def start(self) -> None:
@@ -93,22 +112,42 @@ class Visitor:
     def on_channel_open(self, kind: str, remote_id: int, window: int, max_packet: int, body: Reader) -> None:
         if self.identity is None or not self.is_inside:
             raise SSHException("a channel before authentication")
-        if kind != "session" or self._console_channels >= MOST_CONSOLE_CHANNELS:
+        host, port = destination(body.rest()) if kind == "direct-tcpip" else ("", 0)
+        if len(self.leg.ends) >= MOST_CONSOLE_CHANNELS:
+            why = refusal(RefusalCode.TOO_MANY_CHANNELS, limit=MOST_CONSOLE_CHANNELS)
+            self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why)
+        elif kind == "session":
+            LocalChannel(self.leg, self._console).open(remote_id, window, max_packet)
+        elif _names_an_asset(host) and port == SSH_PORT:
+            self._jump(host, remote_id, window, max_packet)
+        else:
+            what = f"{printable(host)}:{port}" if host else f"A {printable(kind)} channel"
             why = refusal(
-                RefusalCode.NOT_OFFERED,
-                what=f"A {printable(kind)} channel without an asset",
-                help="Connect to PERSON+ASSET@GATEWAY; ProxyJump is not carried yet.",
+                RefusalCode.NOT_OFFERED, what=what, help="Jump to LOGIN@ASSET, port 22, or use PERSON+ASSET@GATEWAY."
             )
-            pep.note_refusal(Refused(why), actor=self.identity, address=self.address)
-            self.leg.send(
-                message(
-                    Msg.OPEN_FAILURE, u32(remote_id), u32(OpenFailure.PROHIBITED), string(f"Breakglass: {why}"),
-                    string("en"),
-                )
-            )  # fmt: skip
-            return
-        self._console_channels += 1
-        LocalChannel(self.leg, self._console).open(remote_id, window, max_packet)
+            self._refuse_open(remote_id, OpenFailure.PROHIBITED, why)
+
+    def _jump(self, asset: str, remote_id: int, window: int, max_packet: int) -> None:
+        assert self.identity is not None
+        channel = JumpChannel(self.leg)
+        inner = Visitor(self.gateway, channel.far, self.address, Jump(self.identity, self.factor, asset))
+        self._jumps = [(held, visitor) for held, visitor in self._jumps if visitor.leg.is_active()]
+        self._jumps.append((channel, inner))
+        channel.open(remote_id, window, max_packet)
+        inner.start()
+
+    @property
+    def is_carrying(self) -> bool:
+        """Whether a session lives on a jump through this connection."""
+        sessions = (visitor.session for _, visitor in self._jumps)
+        return any(session is not None and session.reason is None for session in sessions)
+
+    def _refuse_open(self, remote_id: int, code: OpenFailure, why: Refusal) -> None:
+        assert self.identity is not None
+        pep.note_refusal(Refused(why), actor=self.identity, address=self.address)
+        self.leg.send(
+            message(Msg.OPEN_FAILURE, u32(remote_id), u32(code), string(f"Breakglass: {why}"), string("en"))
+        )
 
     def _console(self, channel: LocalChannel, command: str | None) -> int:
         assert self.identity is not None
@@ -121,6 +160,8 @@ class Visitor:
     def on_down(self, error: BaseException | None) -> None:
         """The connection is gone before it became a live session, or it was the console's."""
         self.gateway.visitor_gone(self)
+        for channel, _ in self._jumps:
+            channel.hang_up()
         if self.session is not None:
             self.session.on_down(error)
 
@@ -128,3 +169,12 @@ class Visitor:
         """End a connection that took too long, or that the gateway can't keep."""
         self.leg.cut(Disconnect.BY_APPLICATION, text)
         self.leg.bury()
+
+
+def _names_an_asset(host: str) -> bool:
+    """Whether it could be an asset's name; an IP address is none, whoever spells it like one."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return ASSET.fullmatch(host) is not None
+    return False

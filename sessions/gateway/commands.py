@@ -31,7 +31,7 @@ Commands:
   end                   release your grants: you are done
   sessions              sessions you may see, newest first
   kill S-1 --reason "..."  end a session at once
-  known-hosts           the line for your known_hosts file
+  known-hosts           the lines for your known_hosts file, those for `ssh -J` too
   help, exit
 
 The page, with everything else: {url}
@@ -117,8 +117,13 @@ def sessions(talk: Talk, words: list[str]) -> str:
 
 
 def known_hosts(talk: Talk, words: list[str]) -> str:
+    """The gateway's line, and one for each asset that the person holds, as `ssh -J` sees it."""
     config = settings.BREAKGLASS
-    return f"[{config.gateway_host}]:{config.gateway_port} {public_line()}\n"
+    with borrowed_db():
+        held = queries.live_grants(talk.person(), clock.now())
+        names = sorted({asset.name for grant in held for asset in grant.assets.all()})
+    lines = [f"[{config.gateway_host}]:{config.gateway_port} {public_line()}"]
+    return "\n".join(lines + [f"{name} {public_line(name)}" for name in names]) + "\n"
 
 
 def request(talk: Talk, words: list[str]) -> str:

@@ -13,16 +13,16 @@ from breakglass.services import vault
 PURPOSE = "gateway:host-key"
 
 
-def _private() -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(vault.derive(PURPOSE))
+def _private(asset: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(vault.derive(f"{PURPOSE}:{asset}" if asset else PURPOSE))
 
 
-def host_key() -> Ed25519Key:
-    """The key to serve with."""
-    pem = _private().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+def host_key(asset: str = "") -> Ed25519Key:
+    """The key to serve with; of its own for each asset that is reached by ProxyJump."""
+    pem = _private(asset).private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
     return Ed25519Key.from_private_key(io.StringIO(pem))
 
 
-def public_line() -> str:
+def public_line(asset: str = "") -> str:
     """Type and key, as a known_hosts line holds them after the address."""
-    return _private().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return _private(asset).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

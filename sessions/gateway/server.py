@@ -122,7 +122,7 @@ class Gateway:
     def sweep_strangers(self, now: float) -> None:
         """Turn away whoever took too long to prove who they are, and consoles that were left open."""
         with self._lock:
-            late = [visitor for visitor in self._visitors.values() if now >= visitor.deadline]
+            late = [v for v in self._visitors.values() if now >= v.deadline and not v.is_carrying]
         for visitor in late:
             self.visitor_gone(visitor)
             visitor.turn_away(

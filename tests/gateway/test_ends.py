@@ -259,7 +259,7 @@ def test_a_stopped_gateway_tells_its_people_and_writes_its_books(house: House) -
     assert (session.state, session.end_reason) == ("ended", "gateway_stopped")
 
 
-def test_a_kill_reaches_the_client_within_a_tenth_of_a_second(house: House) -> None:
+def test_a_kill_reaches_the_client_within_half_a_second(house: House) -> None:
     house.grant()
     client = house.popen("sleep 5")
     time.sleep(1)
@@ -268,4 +268,4 @@ def test_a_kill_reaches_the_client_within_a_tenth_of_a_second(house: House) -> N
 
     live(house).end(EndReason.KILLED)
     client.wait(5)
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 0.5

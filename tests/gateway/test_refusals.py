@@ -175,7 +175,7 @@ def test_a_forward_leads_to_the_named_address_only(house: House, page: int) -> N
     assert any(data["refusal"] == "forward_not_allowed" for data in house.audited("gateway:channel:refused"))
 
 
-def test_a_jump_through_the_gateway_is_refused_with_the_reason(house: House) -> None:
+def test_a_forward_without_an_asset_is_refused_with_the_reason(house: House) -> None:
     house.grant()
     done = house.run("-W", "127.0.0.1:22", user="rita")
     assert b"not_offered" in done.stderr

@@ -59,32 +59,30 @@ def test_scp_in_both_its_protocols(house: House, protocol: str) -> None:
     assert channel.bytes_in > 300_000 and len(channel.sha256_in) == 64
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("-o", "Ciphers=aes256-ctr", "-o", "MACs=hmac-sha2-512-etm@openssh.com"),
-        ("-o", "Ciphers=aes128-ctr", "-o", "MACs=hmac-sha2-256"),
-        ("-o", "Ciphers=aes256-gcm@openssh.com"),
-        ("-o", "KexAlgorithms=curve25519-sha256@libssh.org"),
-        ("-C",),
-    ],
+GOOD = (
+    ("-o", "Ciphers=aes256-ctr", "-o", "MACs=hmac-sha2-512-etm@openssh.com"),
+    ("-o", "Ciphers=aes128-ctr", "-o", "MACs=hmac-sha2-256"),
+    ("-o", "Ciphers=aes256-gcm@openssh.com"),
+    ("-o", "KexAlgorithms=curve25519-sha256@libssh.org"),
+    ("-C",),
 )
-def test_each_algorithm_that_is_offered_works(house: House, options: tuple[str, ...]) -> None:
+OLD = (
+    ("-o", "Ciphers=aes128-cbc"),
+    ("-o", "KexAlgorithms=diffie-hellman-group14-sha256"),
+    ("-o", "Ciphers=aes128-ctr", "-o", "MACs=hmac-sha1"),
+)
+
+
+def test_each_algorithm_that_is_offered_works(house: House) -> None:
     house.grant()
     data = os.urandom(1_000_000)
-    done = house.run("cat", stdin=data, options=options)
-    assert done.stdout == data, done.stderr
+    for options in GOOD:
+        done = house.run("cat", stdin=data, options=options)
+        assert done.stdout == data, (options, done.stderr)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("-o", "Ciphers=aes128-cbc"),
-        ("-o", "KexAlgorithms=diffie-hellman-group14-sha256"),
-        ("-o", "Ciphers=aes128-ctr", "-o", "MACs=hmac-sha1"),
-    ],
-)
-def test_old_algorithms_are_not_offered(house: House, options: tuple[str, ...]) -> None:
+def test_old_algorithms_are_not_offered(house: House) -> None:
     house.grant()
-    done = house.run("true", options=options)
-    assert done.returncode == 255 and b"no matching" in done.stderr
+    for options in OLD:
+        done = house.run("true", options=options)
+        assert done.returncode == 255 and b"no matching" in done.stderr, options

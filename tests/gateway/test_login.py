@@ -166,21 +166,21 @@ def test_a_code_counts_once(house: House) -> None:
     assert done.returncode == 255 and b"second_factor_used" in done.stderr
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 80, 90, 91, 93, 94, 96, 97, 98, 99, 100, 192])
-def test_no_other_message_before_authentication_leads_anywhere(house: House, number: int) -> None:
+def test_no_other_message_before_authentication_leads_anywhere(house: House) -> None:
     house.grant()
-    for early in (True, False):
-        raw = Raw(house.port)
-        if not early:
-            raw.service()
-            raw.public_key("rita+hist-01", load(house.rita.key))
-            raw.hear()
-        body = {
-            80: (string_("tcpip-forward"), b"\1", string_(""), u32_(0)),
-            90: (string_("session"), u32_(0), u32_(1 << 20), u32_(32768)),
-        }
-        raw.send(number, *body.get(number, (u32_(0), u32_(0), u32_(0), u32_(0))))
-        nobody_got_in(raw)
+    body = {
+        80: (string_("tcpip-forward"), b"\1", string_(""), u32_(0)),
+        90: (string_("session"), u32_(0), u32_(1 << 20), u32_(32768)),
+    }
+    for number in (1, 2, 3, 80, 90, 91, 93, 94, 96, 97, 98, 99, 100, 192):
+        for early in (True, False):
+            raw = Raw(house.port)
+            if not early:
+                raw.service()
+                raw.public_key("rita+hist-01", load(house.rita.key))
+                raw.hear()
+            raw.send(number, *body.get(number, (u32_(0), u32_(0), u32_(0), u32_(0))))
+            nobody_got_in(raw)
 
 
 def string_(text: str) -> bytes:
@@ -191,21 +191,21 @@ def u32_(number: int) -> bytes:
     return struct.pack(">I", number)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["rita+hist-01,x", "rita:hist-01", "rita%hist-01", "rita+hist-01\0", " rita+hist-01", "rita+hist-01 ", "RITA+hist-01",
+UNREADABLE = ["rita+hist-01,x", "rita:hist-01", "rita%hist-01", "rita+hist-01\0", " rita+hist-01", "rita+hist-01 ", "RITA+hist-01",
      "rita+hist-01\n", "r\u0456ta+hist-01", "rita+h\u0456st-01", "rita+", "+hist-01", "rita+@hist-01", "rita+a b@hist-01",
-     "rita+hist-01@@", "", "rita++hist-01", "rita+../hist-01", "rita+root@hist-01@x"],
-)  # fmt: skip
-def test_a_name_that_cannot_be_read_is_refused_before_anything_is_looked_up(house: House, name: str) -> None:
+     "rita+hist-01@@", "", "rita++hist-01", "rita+../hist-01", "rita+root@hist-01@x"]
+
+
+def test_a_name_that_cannot_be_read_is_refused_before_anything_is_looked_up(house: House) -> None:
     house.grant()
-    raw = Raw(house.port)
-    raw.service()
-    raw.public_key(name, load(house.rita.key))
-    heard = raw.hear()
-    assert heard is not None and heard[0] == 53 and b"bad_name" in heard[1]
-    assert raw.closed()
-    nobody_got_in(raw)
+    for name in UNREADABLE:
+        raw = Raw(house.port)
+        raw.service()
+        raw.public_key(name, load(house.rita.key))
+        heard = raw.hear()
+        assert heard is not None and heard[0] == 53 and b"bad_name" in heard[1], name
+        assert raw.closed()
+        nobody_got_in(raw)
 
 
 def test_wrong_codes_are_throttled_for_that_address_only(house: House) -> None:

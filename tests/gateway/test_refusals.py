@@ -73,12 +73,12 @@ def test_a_command_where_only_a_shell_is_allowed_never_runs(house: House) -> Non
     assert not proof.exists()
 
 
-@pytest.mark.parametrize("command", ["scp -t /tmp", "scp -f /etc/hosts", "/usr/bin/rsync --server . /tmp", "env scp -t x"])
-def test_file_transfer_as_a_command_needs_the_grants_sftp(house: House, command: str) -> None:
+def test_file_transfer_as_a_command_needs_the_grants_sftp(house: House) -> None:
     house.grant()
-    done = house.run(command)
-    assert done.returncode == 77
-    assert b"[channel_not_allowed]" in done.stderr and b"sftp" in done.stderr
+    for command in ("scp -t /tmp", "scp -f /etc/hosts", "/usr/bin/rsync --server . /tmp", "env scp -t x"):
+        done = house.run(command)
+        assert done.returncode == 77
+        assert b"[channel_not_allowed]" in done.stderr and b"sftp" in done.stderr
 
 
 def sftp(house: House, script: str) -> subprocess.CompletedProcess[bytes]:

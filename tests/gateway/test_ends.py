@@ -13,6 +13,7 @@ from breakglass import clock, queries
 from breakglass.services import grants, locks, people
 from sessions import services
 from sessions.gateway.live import LiveSession
+from sessions.states import EndReason
 from tests.gateway import house as building
 from tests.gateway.house import House
 
@@ -21,6 +22,9 @@ TICKER = "i=0; while :; do i=$((i+1)); echo tick-$i; sleep 0.02; done"
 
 def live(house: House) -> LiveSession:
     assert house.gateway is not None
+    until = time.monotonic() + 10
+    while not house.gateway._sessions and time.monotonic() < until:
+        time.sleep(0.02)
     (session,) = house.gateway._sessions.values()
     return session
 
@@ -261,11 +265,10 @@ def test_a_stopped_gateway_tells_its_people_and_writes_its_books(house: House) -
 
 def test_a_kill_reaches_the_client_within_half_a_second(house: House) -> None:
     house.grant()
-    client = house.popen("sleep 5")
-    time.sleep(1)
+    client = house.popen("echo up; sleep 5")
+    assert client.stdout is not None and client.stdout.readline() == b"up\n"
+    session = live(house)
     started = time.monotonic()
-    from sessions.states import EndReason
-
-    live(house).end(EndReason.KILLED)
+    session.end(EndReason.KILLED)
     client.wait(5)
     assert time.monotonic() - started < 0.5

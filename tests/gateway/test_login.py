@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -20,7 +21,8 @@ from tests.support import sshd
 def nobody_got_in(raw: Raw) -> None:
     """No session was opened, and a channel isn't either."""
     if raw.transport.is_active():
-        raw.open_session()
+        with contextlib.suppress(EOFError, OSError):
+            raw.open_session()
         heard = raw.hear(2)
         assert heard is None or heard[0] not in (91, 52)
     assert SSHSession.objects.count() == 0

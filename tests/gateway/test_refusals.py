@@ -247,12 +247,12 @@ def test_a_vaulted_key_and_a_password_work_and_are_never_shown(house: House) -> 
 
 def test_the_console_says_where_to_request_and_what_is_live(house: House) -> None:
     empty = house.run("status", user="rita")
-    assert b"Request access at http" in empty.stdout and empty.returncode == 0
+    assert b"Request access here or at http" in empty.stdout and empty.returncode == 0
     house.grant()
     full = house.run("status", user="rita").stdout.decode()
     assert "rita+root@hist-01" in full and "ssh -p" in full
     assert b"hist-test" in house.run("playbooks", user="rita").stdout
-    assert b"ssh-ed25519" in house.run("known-hosts", user="rita").stdout
+    assert b"\nhist-01 ssh-ed25519" in house.run("known-hosts", user="rita").stdout
     wrong = house.run("reboot", user="rita")
     assert wrong.returncode == 2 and b"Try help" in wrong.stderr
     menu = house.shell(user="rita")

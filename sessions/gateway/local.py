@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -153,18 +154,14 @@ class LocalChannel:
             self._room.notify_all()
 
     def _run(self, command: str | None) -> None:
-        status = 1
-        try:
-            status = self._start(self, command)
-        except EOFError:
-            status = 0
-        finally:
+        with contextlib.suppress(EOFError):  # the person has gone: there is nobody to tell a status
+            try:
+                status = self._start(self, command)
+            except EOFError:
+                status = 0
+            done = message(Msg.CHANNEL_REQUEST, self._remote, string("exit-status"), boolean(False), u32(status))
             if not self._over and self._leg.is_active():
-                self._leg.send(
-                    message(
-                        Msg.CHANNEL_REQUEST, self._remote, string("exit-status"), boolean(False), u32(status)
-                    )
-                )
+                self._leg.send(done)
                 self._close()
 
     def _close(self) -> None:

@@ -67,7 +67,8 @@ def home_live(request: HttpRequest) -> HttpResponse:
 @require_safe
 def home_events(request: HttpRequest) -> StreamingHttpResponse:
     person = person_of(request)
-    return live.stream([f"person:{person.id}", "inbox"])
+    mine = [f"request:{ask.id}" for ask in reads.open_requests_of(person)]
+    return live.stream(["inbox", *mine])
 
 
 @require_POST

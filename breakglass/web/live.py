@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString, mark_safe
 from breakglass import clock, doorbell
 
 SEEN = "@@seen@@"
+STRIP = "breakglass/parts/strip.html"
 # What differs though nothing changed: the face of a clock, the mask of a CSRF token.
 VOLATILE = re.compile(r"<time [^>]*>[^<]*</time>|<input type=\"hidden\" name=\"csrfmiddlewaretoken\"[^>]*>")
 HEARTBEAT = 15.0
@@ -40,7 +41,9 @@ def block(request: HttpRequest, template: str, context: Mapping[str, Any]) -> tu
 def answer(request: HttpRequest, template: str, context: Mapping[str, Any]) -> HttpResponse:
     """The fragment for a page that asks again; 204 when it has seen it."""
     html, mark = block(request, template, context)
-    return HttpResponse(status=204) if request.GET.get("seen") == mark else HttpResponse(html)
+    if request.GET.get("seen") == mark:
+        return HttpResponse(status=204)
+    return HttpResponse(html + render_to_string(STRIP, {"oob": True}, request))
 
 
 def stream(topics: Sequence[str]) -> StreamingHttpResponse:

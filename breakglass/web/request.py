@@ -47,9 +47,8 @@ def request_live(request: HttpRequest, request_id: UUID) -> HttpResponse:
 @require_safe
 def request_events(request: HttpRequest, request_id: UUID) -> StreamingHttpResponse:
     ask = queries.request_for(person_of(request), request_id)
-    topics = [f"request:{ask.id}"]
-    grant = grant_of(ask)
-    return live.stream([*topics, f"grant:{grant.id}"] if grant else [*topics, "grant:*"])
+    # "sessions" rings for every session of the house: the mark keeps quiet what isn't this request's.
+    return live.stream([f"request:{ask.id}", "sessions"])
 
 
 @require_POST

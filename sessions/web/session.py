@@ -58,7 +58,7 @@ def session_live(request: HttpRequest, session_id: UUID) -> HttpResponse:
 @require_safe
 def session_events(request: HttpRequest, session_id: UUID) -> StreamingHttpResponse:
     session = queries.session_for(person_of(request), session_id)
-    return live.stream([f"session:{session.id}"])
+    return live.stream([f"session:{session.id}", "sessions"])
 
 
 @require_GET

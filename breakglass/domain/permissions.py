@@ -39,7 +39,7 @@ class Verb(StrEnum):
 
 
 WHO_CAN: dict[Verb, str] = {
-    Verb.SEE_REQUEST: "the requester, an approver or an auditor",
+    Verb.SEE_REQUEST: "the requester, an approver, a supervisor or an auditor",
     Verb.WITHDRAW_REQUEST: "the requester",
     Verb.SEE_GRANT: "its holder, an approver or an auditor",
     Verb.RELEASE_GRANT: "its holder",
@@ -93,7 +93,9 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
         case Verb.SEE_PLAYBOOKS | Verb.SEE_ASSETS | Verb.SEE_INCIDENTS:
             return True
         case Verb.SEE_REQUEST | Verb.SEE_GRANT | Verb.SEE_SESSION:
-            return owns or approves or reviews or audits or administers
+            # Supervisors are woken when nobody answers a request: they see what they were woken for.
+            woken = verb is Verb.SEE_REQUEST and SUPERVISORS in actor.groups
+            return owns or approves or reviews or audits or administers or woken
         case Verb.WITHDRAW_REQUEST | Verb.RELEASE_GRANT:
             return owns
         case Verb.REVOKE_GRANT | Verb.KILL_SESSION:

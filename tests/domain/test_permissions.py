@@ -22,6 +22,7 @@ ROLES = {
     "reviewer": (OTHER, {"reviewers"}),
     "auditor": (OTHER, {"auditors"}),
     "administrator": (OTHER, {"administrators"}),
+    "supervisor": (OTHER, {"supervisors"}),
     "nobody": (OTHER, set[str]()),
     # Two hats: the rule about the person beats the role.
     "owner and reviewer": (OWNER, {"responders", "reviewers"}),
@@ -34,7 +35,7 @@ REVIEWING = {"reviewer", "owner and reviewer", "decider and reviewer"}
 SEES = OWNERS | APPROVERS | REVIEWING | {"auditor", "administrator"}
 
 ALLOWED: dict[Verb, set[str]] = {
-    Verb.SEE_REQUEST: SEES,
+    Verb.SEE_REQUEST: SEES | {"supervisor"},
     Verb.SEE_GRANT: SEES,
     Verb.SEE_SESSION: SEES,
     Verb.WITHDRAW_REQUEST: OWNERS,

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from breakglass import queries
 from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import AccessRequest, AuditEvent, Notice
 from breakglass.services import incidents, people, playbooks, requests
@@ -165,10 +166,14 @@ def test_an_unanswered_request_escalates_once(scene: Scene, pending: AccessReque
     assert tags(pending) == ["request:submitted", "request:escalated"]
 
 
-def test_escalation_wakes_the_supervisors_too(scene: Scene, pending: AccessRequest) -> None:
+def test_escalation_wakes_the_supervisors_too_and_they_see_what_they_were_woken_for(
+    scene: Scene, pending: AccessRequest
+) -> None:
     people.set_groups(scene.cast.nora, ["supervisors"], by=None, now=scene.now)
     requests.escalate_due(pending.escalates_at)
     assert Notice.objects.filter(person=scene.cast.nora).count() == 1
+    assert queries.request_for(scene.cast.nora, pending.pk) == pending
+    assert list(queries.visible_requests(scene.cast.nora)) == [pending]
 
 
 def test_what_is_decided_or_over_doesnt_escalate(scene: Scene, pending: AccessRequest) -> None:

@@ -192,8 +192,9 @@ class Watchdog:
         while True:
             try:
                 lease.renew(watch.session)
-            except Exception:
-                log.exception("session %s could not be confirmed", watch.session.facts.label)
+            except Exception:  # an outage is no exception here; what nobody understands confirms nothing
+                log.exception("session %s can't be confirmed", watch.session.facts.label)
+                watch.session.end(EndReason.LEASE_LOST)
             with self._lock:
                 if not watch.again or watch.session.reason is not None:
                     watch.renewing = False

@@ -254,6 +254,16 @@ def test_while_the_database_is_away_nobody_gets_in_and_who_is_in_works_on_until_
     child.expect("the time of your grant is over", timeout=8)
 
 
+def test_a_decision_that_fails_in_a_way_nobody_expected_ends_the_session(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.grant(hold_until_expiry=True)
+    child = house.prompt()
+    monkeypatch.setattr(queries, "access_facts", lambda *_: 1 / 0)
+    look(house)
+    child.expect("could not confirm your grant", timeout=3)
+
+
 def test_a_stopped_gateway_tells_its_people_and_writes_its_books(house: House) -> None:
     house.grant()
     child = house.prompt()

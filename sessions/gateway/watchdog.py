@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TICK = 0.1
 RENEW_EVERY = 5.0
 LEASE = 30.0
+SIGN_EVERY = 30.0
 KEEPALIVE_EVERY = 15.0
 SILENT = 60.0
 REKEY_EVERY = 3600.0
@@ -58,6 +59,7 @@ class Watchdog:
         self._lock = threading.Lock()
         self._watches: dict[UUID, Watch] = {}
         self._buried: list[tuple[float, LiveSession]] = []
+        self._signed = clock.monotonic()
         self._stop = threading.Event()
         self._renewers = ThreadPoolExecutor(4, thread_name_prefix="lease")
         self._heralds = ThreadPoolExecutor(4, thread_name_prefix="herald")
@@ -110,6 +112,7 @@ class Watchdog:
                 except Exception:  # a session that can't be watched doesn't go on
                     log.exception("session %s can't be watched", watch.session.facts.label)
                     watch.session.end(EndReason.LEASE_LOST)
+            self._sign(watches, now)
             self._bury(now)
             self._gateway.sweep_strangers(now)
 
@@ -123,6 +126,15 @@ class Watchdog:
             self._renew_soon(watch)
         self._warn(watch, now)
         self._keep_alive(watch, now)
+
+    def _sign(self, watches: list[Watch], now: float) -> None:
+        """Leave in the database, now and then, that these sessions were confirmed: a dead gateway leaves nothing."""
+        if now - self._signed < SIGN_EVERY:
+            return
+        self._signed = now
+        confirmed = [watch.session.facts.session_id for watch in watches if now - watch.session.confirmed < LEASE]
+        if confirmed:
+            self._renewers.submit(_quietly, watches[0].session, lease.touch, confirmed)
 
     @staticmethod
     def _end_of(session: LiveSession, now: float, wall: datetime) -> EndReason | None:

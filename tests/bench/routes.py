@@ -90,15 +90,33 @@ exec {inner.replace("ssh ", "ssh $T ", 1)} ${{SSH_ORIGINAL_COMMAND:+"$SSH_ORIGIN
     )  # fmt: skip
 
 
-def gateway(house: House, database: str) -> tuple[Route, subprocess.Popen[bytes]]:
+def gateway(house: House, database: str) -> tuple[Route, Route, subprocess.Popen[bytes]]:
+    """Straight and through ProxyJump, and the process."""
     child, port = process.start(database)
     known = house.dir / "known_hosts"
     known.write_text(f"[127.0.0.1]:{port} {public_line()}\n")
     command = client(house.rita.key, known, port, "rita+hist-01")
-    return (
-        Route("this gateway", command, house.askpass, cpu=lambda: cpu_of(child.pid, children=False), recorded=True),
-        child,
+    straight = Route(
+        "this gateway", command, house.askpass, cpu=lambda: cpu_of(child.pid, children=False), recorded=True
     )
+    return straight, jump(house, straight, port), child
+
+
+def jump(house: House, straight: Route, port: int) -> Route:
+    """The same gateway through stock ProxyJump: the inner connection ends there too."""
+    known, config = house.dir / "known-jump", house.dir / "jump"
+    known.write_text(f"[127.0.0.1]:{port} {public_line()}\nhist-01 {public_line('hist-01')}\n")
+    config.write_text(
+        f"Host gateway\n HostName 127.0.0.1\n Port {port}\n User rita\n IdentityFile {house.rita.key}\n"
+        f"Host *\n UserKnownHostsFile {known}\n StrictHostKeyChecking yes\n IdentitiesOnly yes\n IdentityAgent none\n"
+        f" Ciphers aes128-gcm@openssh.com\n LogLevel ERROR\n"
+        f"Host hist-01\n User {house.sshd.login}\n ProxyJump gateway\n"
+    )
+
+    def command(*words: str, terminal: bool = False) -> list[str]:
+        return ["ssh", "-F", str(config), "-tt" if terminal else "-T", "hist-01", *words]
+
+    return Route("this gateway, -J", command, house.askpass, cpu=straight.cpu, recorded=True)
 
 
 def cpu_of(pid: int, *, children: bool) -> float:

@@ -12,6 +12,7 @@ from django.db import OperationalError
 from breakglass import clock, queries
 from breakglass.services import grants, locks, people
 from sessions import services
+from sessions.gateway import watchdog
 from sessions.gateway.live import LiveSession
 from sessions.states import EndReason
 from tests.gateway import house as building
@@ -262,6 +263,18 @@ def test_a_decision_that_fails_in_a_way_nobody_expected_ends_the_session(
     monkeypatch.setattr(queries, "access_facts", lambda *_: 1 / 0)
     look(house)
     child.expect("could not confirm your grant", timeout=3)
+
+
+def test_a_live_session_leaves_a_sign_in_the_database(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "SIGN_EVERY", 0.2)
+    house.grant()
+    child = house.prompt()
+    first = house.session().renewed_at
+    assert first is not None
+    time.sleep(1)
+    second = house.session().renewed_at
+    assert second is not None and second > first
+    child.sendline("exit")
 
 
 def test_a_stopped_gateway_tells_its_people_and_writes_its_books(house: House) -> None:

@@ -161,11 +161,11 @@ class Gateway:
             sessions, visitors = list(self._sessions.values()), list(self._visitors.values())
         for session in sessions:
             session.end(EndReason.GATEWAY_STOPPED)
-        for visitor in visitors:
-            if visitor.session is None:
-                visitor.turn_away("Breakglass: the gateway is going down")
         with self._all_gone:
             self._all_gone.wait_for(lambda: not self._sessions, timeout=5)
+        for visitor in visitors:  # last: jumps go through them, and their people read the reason too
+            if visitor.session is None:
+                visitor.turn_away("Breakglass: the gateway is going down")
         self.clerk.stop(5)
         self._watchdog.stop()
         with borrowed_db():

@@ -96,3 +96,15 @@ def test_a_revoked_grant_leaves_the_open_outer_connection_with_no_way_in(house: 
     grants.revoke(grant.pk, house.ada.person, "enough", house.ada.code(), clock.now())
     time.sleep(0.1)
     assert b"[grant_ended]" in run(house, jump(house, "true")).stderr
+
+
+def test_a_stopped_gateway_tells_those_who_jumped(house: House) -> None:
+    house.grant()
+    client = subprocess.Popen(
+        jump(house, "echo up; sleep 20"), env=house.askpass(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert client.stdout is not None and client.stdout.readline() == b"up\n"
+    house.stop()
+    assert b"the gateway is going down" in client.communicate(timeout=5)[1]
+    assert house.session().end_reason == "gateway_stopped"

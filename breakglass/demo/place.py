@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -54,9 +55,10 @@ class Place:
 
     @property
     def redis_dir(self) -> Path:
-        """A folder of our own whose path is short enough for a Unix socket."""
+        """A folder of our own whose path is short and plain enough for a Unix socket in an address."""
         inside = self.dir / "redis"
-        if len(os.fsencode(inside / "valkey.sock")) <= LONGEST_SOCKET_PATH:
+        short = len(os.fsencode(inside / "valkey.sock")) <= LONGEST_SOCKET_PATH
+        if short and re.fullmatch(r"[\w./+@-]+", str(inside), re.ASCII):
             return inside
         name = hashlib.sha256(os.fsencode(self.dir)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"breakglass-{os.getuid()}-{name}"

@@ -75,7 +75,7 @@ class Demo:
         assets = [household.start(*start) for start in book.processes(place)]
         self.prepare(household)
         web, worker, beat, gateway = (household.start(*start) for start in services(place))
-        self.gate("assets", assets, lambda: all(gates.ssh_answers(port) for port in book.ports))
+        self.gate("asset servers", assets, lambda: all(gates.ssh_answers(port) for port in book.ports))
         self.gate("gateway", [gateway], lambda: gates.ssh_answers(place.gateway_port))
         self.gate("web page", [web], lambda: gates.web_answers(place.web_port))
         self.gate("Celery", [worker, beat], gates.celery_gate(place.redis_socket))
@@ -112,7 +112,7 @@ class Demo:
             if clock.monotonic() > deadline:
                 raise DemoStopped(f"{name} doesn't answer. The logs are in {self.place.logs}.")
             self.pause(0.1)
-        self.progress(f"{name} answers")
+        self.progress(f"{name} {'answer' if name.endswith('s') else 'answers'}")
 
     def await_free_ports(self) -> None:
         """A demo that was just killed may hold its ports for a moment longer."""

@@ -18,7 +18,8 @@ from tests.web import stage
 from tests.web.conftest import Enter
 from tests.web.stage import Scene
 
-# rob: another responder. ben: may approve all of it. sam: a supervisor, who decides on historian-down only.
+# rob: another responder. ben: may approve all of it. sam: a supervisor, who sees every request, since he is woken
+# for those that nobody answers, but decides on historian-down only.
 WHO = ("nobody", "rita", "rob", "ben", "sam", "vera", "otto", "admin")
 CODE = object()  # a fresh code of whoever asks
 

@@ -16,7 +16,15 @@ from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.domain.requests import RequestState
 from breakglass.domain.text import plain
 from breakglass.models import AccessRequest, Approval, Person
-from breakglass.queries import actor_of, decisions_on, person_facts, rule_of, submit_facts, thing_of_request
+from breakglass.queries import (
+    actor_of,
+    approvers_of,
+    decisions_on,
+    person_facts,
+    rule_of,
+    submit_facts,
+    thing_of_request,
+)
 from breakglass.services import audit, grants, notices, requests, second_factor
 from breakglass.services.second_factor import FactorProof
 
@@ -121,9 +129,15 @@ def _commit(
     return request
 
 
+def _standing(request: AccessRequest) -> list[approvals.Decision]:
+    """The decisions of whoever could decide today: a yes of an account that was disabled since makes no grant."""
+    able = {person.pk for person in approvers_of(request)}
+    return [decision for decision in decisions_on(request) if decision.person_id in able]
+
+
 def _tally(request: AccessRequest, person: Person, now: datetime) -> None:
     outcome = approvals.outcome(
-        rule_of(request.playbook), requester_id=request.requester_id, decisions=decisions_on(request)
+        rule_of(request.playbook), requester_id=request.requester_id, decisions=_standing(request)
     )
     if outcome is None:
         return

@@ -35,6 +35,7 @@ PACKAGES = {
     "postgresql": "postgresql",
     "redis-server": "redis-server",
     "dbclient": "dropbear-bin",
+    "dropbearconvert": "dropbear-bin",
     "faketime": "faketime",
     "node": "nodejs",
 }

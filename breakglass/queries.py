@@ -295,7 +295,7 @@ def inbox_of(person: Person, now: datetime) -> list[AccessRequest]:
     """What waits for this person's decision, oldest first."""
     groups = groups_of(person)
     pending = _REQUESTS.filter(state=RequestState.PENDING, lapses_at__gt=now).exclude(requester=person)
-    waiting = pending.exclude(approvals__person=person).order_by("submitted_at")
+    waiting = pending.exclude(approvals__person=person).order_by("submitted_at", "number")
     return [request for request in waiting if groups & rule_of(request.playbook).groups]
 
 

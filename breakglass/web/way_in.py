@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, replace
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 
 from breakglass.models import Grant, Person
+from breakglass.services import vault
 from breakglass.services.keys import fingerprint
 from breakglass.web.cards import Card
 
-HOST_KEY_FILE = "gateway_host_key.pub"
+# As sessions.gateway.hostkey has it; the pages of the control plane import nothing of the data plane.
+HOST_KEY = "gateway:host-key"
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,7 @@ def ways_in(grant: Grant, person: Person, card: Card) -> list[Way]:
 
 
 def gateway_host_key() -> str:
-    """The fingerprint that ssh shows the first time, where the gateway has left its public key; else empty."""
-    path = settings.BREAKGLASS.data_dir / HOST_KEY_FILE
-    try:
-        return fingerprint_of_line(path.read_text())
-    except (OSError, ValueError, IndexError):
-        return ""
-
-
-def fingerprint_of_line(line: str) -> str:
-    kind, encoded = line.split()[:2]
+    """The fingerprint that ssh shows the first time: of the key that every gateway derives from the master key."""
+    public = Ed25519PrivateKey.from_private_bytes(vault.derive(HOST_KEY)).public_key()
+    kind, encoded = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode().split()
     return f"{kind} {fingerprint(base64.b64decode(encoded))}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+from base64 import b64decode
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from pytest_django import Settings
 from breakglass import clock
 from breakglass.models import AccessRequest, ApiToken, Approval, Grant, Incident, SshKey
 from breakglass.services import locks, tokens
+from breakglass.services.keys import fingerprint
+from sessions.gateway import hostkey
 from sessions.models import Review, SSHSession
 from tests.support.cast import new_key
 from tests.web import stage
@@ -50,12 +54,12 @@ def test_a_faulty_request_comes_back_with_all_that_was_typed(scene: Scene, enter
         "login": "histadmin",
     }
     answer = enter("rita").post("/playbooks/historian-down/request/", body)
-    html = answer.content.decode()
+    text = answer.content.decode()
     assert answer.status_code == 422
-    assert 'value="Line 3 is blind"' in html and ">\nhm</textarea>" in html
-    assert re.search(r'value="histadmin"[^>]* checked', html)
-    assert re.search(r'name="reason"[^>]*aria-invalid="true"', html)
-    assert "10 characters or more" in html
+    assert 'value="Line 3 is blind"' in text and ">\nhm</textarea>" in text
+    assert re.search(r'value="histadmin"[^>]* checked', text)
+    assert re.search(r'name="reason"[^>]*aria-invalid="true"', text)
+    assert "10 characters or more" in text
     assert not Incident.objects.filter(title="Line 3 is blind").exists()
 
 
@@ -76,9 +80,9 @@ def test_a_refusal_stands_on_top_and_the_new_incident_stays_picked(scene: Scene,
         "login": "",
     }
     answer = enter("rita").post("/playbooks/historian-down/request/", body)
-    html, opened = answer.content.decode(), Incident.objects.get(title="Line 3 is blind")
-    assert answer.status_code == 423 and "odd logins" in html and ">locked<" in html
-    assert f'value="{opened.id}" selected' in html and REASON in html
+    text, opened = answer.content.decode(), Incident.objects.get(title="Line 3 is blind")
+    assert answer.status_code == 423 and "odd logins" in text and ">locked<" in text
+    assert f'value="{opened.id}" selected' in text and REASON in text
 
 
 def test_the_page_turns_into_the_way_in(scene: Scene, enter: Enter) -> None:
@@ -92,6 +96,12 @@ def test_the_page_turns_into_the_way_in(scene: Scene, enter: Enter) -> None:
     assert re.search(r"ssh -p \d+ rita\+hist-01@\S+<", page)
     assert "rita+histadmin@hist-01@" in page
     assert "ssh -p" not in enter("ben").get(f"/requests/{ask.id}/").content.decode()
+
+
+def test_the_page_names_the_key_that_the_gateway_shows(scene: Scene, enter: Enter) -> None:
+    kind, encoded = hostkey.public_line().split()
+    page = html.unescape(enter("rita").get(f"/requests/{scene.live}/").content.decode())
+    assert f"{kind} {fingerprint(b64decode(encoded))}" in page
 
 
 def test_consent_is_counted_and_told(scene: Scene, enter: Enter) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
 LINE_BEFORE_FAREWELL = 0.008
+FAREWELL = 0.5
 NEXT = {
     EndReason.EXPIRED: "Request access again if you need more time.",
     EndReason.IDLE: "Connect again while your grant runs.",
@@ -280,7 +281,7 @@ class LiveSession:
         """
         if told:
             time.sleep(LINE_BEFORE_FAREWELL)
-        self.person_leg.cut(Disconnect.BY_APPLICATION, text)
+        self.person_leg.cut(Disconnect.BY_APPLICATION, text, patience=FAREWELL)
         with self._lock:
             channels, self._channels = list(self._channels.values()), {}
             for channel in channels:

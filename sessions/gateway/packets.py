@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
+import select
 import socket
 import struct
 import threading
@@ -21,6 +22,7 @@ from paramiko.message import Message
 from paramiko.packet import NeedRekeyException
 from paramiko.ssh_exception import SSHException
 
+from breakglass import clock
 from sessions.gateway.cipher import Direction
 
 MAX_PACKET = 256 * 1024
@@ -51,6 +53,7 @@ class Packetizer:
         self._out = Direction()
         self._overflow = 0
         self._ignored = 0
+        self._cut_off = b""
         self.write_lock = threading.RLock()
         self._buffer = bytearray(FIRST_BUFFER)
         self._start = 0
@@ -308,6 +311,9 @@ class Packetizer:
 
     def write_all(self, out: bytes | memoryview) -> None:
         try:
+            if self._cut_off:
+                self._socket.sendall(self._cut_off)
+                self._cut_off = b""
             self._socket.sendall(out)
         except OSError as error:
             raise EOFError(str(error)) from error
@@ -320,14 +326,24 @@ class Packetizer:
         with self.write_lock:
             self.write_all(self._seal(payload))
 
-    def send_now(self, payload: bytes) -> bool:
-        """As `send_payload`, but never waits: False where it couldn't be written whole. Only for a last message."""
-        if not self.write_lock.acquire(timeout=0.02):
+    def send_now(self, payload: bytes, patience: float = 0.02) -> bool:
+        """As `send_payload`, but waits no longer than `patience`: False where it couldn't be written whole by then.
+
+        Only for last messages. What was cut off in the middle goes before the next one.
+        """
+        end = clock.monotonic() + patience
+        if not self.write_lock.acquire(timeout=patience):
             return False
         try:
-            packet = self._seal(payload)
-            return self._socket.send(packet, socket.MSG_DONTWAIT) == len(packet)
-        except (OSError, SSHException):
+            self._cut_off += self._seal(payload)
+            ready = select.poll()
+            ready.register(self._socket, select.POLLOUT)
+            while self._cut_off:
+                if not ready.poll(max(0.0, end - clock.monotonic()) * 1000):
+                    return False
+                self._cut_off = self._cut_off[self._socket.send(self._cut_off, socket.MSG_DONTWAIT) :]
+            return True
+        except (OSError, ValueError, SSHException):
             return False
         finally:
             self.write_lock.release()

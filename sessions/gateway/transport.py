@@ -96,12 +96,11 @@ class Leg(Transport):
             if self.connection is not None:
                 self.connection.on_down(self.saved_exception)
 
-    def cut(self, code: Disconnect, text: str, *, farewell: bool = True) -> None:
-        """End this connection now: DISCONNECT as best effort, then our direction of the socket. Never waits."""
+    def cut(self, code: Disconnect, text: str, *, patience: float = 0.02) -> None:
+        """End this connection: DISCONNECT as best effort within `patience`, then our direction of the socket."""
         self.mute()
-        if farewell:
-            self.send_now(message(Msg.DISCONNECT, u32(code), string(text), string("en")))
-        self._shutdown(socket.SHUT_WR if farewell else socket.SHUT_RDWR)
+        self.send_now(message(Msg.DISCONNECT, u32(code), string(text), string("en")), patience)
+        self._shutdown(socket.SHUT_WR)
 
     def mute(self) -> None:
         """From now on nothing that arrives is heard."""
@@ -157,9 +156,9 @@ class Leg(Transport):
             if self.packetizer.need_rekey() and not self.in_kex:
                 self._send_kex_init()
 
-    def send_now(self, payload: bytes) -> bool:
+    def send_now(self, payload: bytes, patience: float = 0.02) -> bool:
         """Send one last message without ever waiting. False where that isn't possible."""
-        return self._parked is None and self.packetizer.send_now(payload)
+        return self._parked is None and self.packetizer.send_now(payload, patience)
 
     def relay(self, plain: bytearray, size: int) -> None:
         """Send on a data packet that another leg has decrypted, in place where that is possible."""

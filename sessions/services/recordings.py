@@ -90,6 +90,9 @@ def open_replay(
         raise refuse(RefusalCode.NOT_ALLOWED, verb=Verb.REPLAY_SESSION, who=who)
     recording = session.recording
     if recording.state == RecordingState.OPEN or recording.manifest is None:
+        if recording.problem:
+            # It can't be sealed as it is: waiting won't help, the auditors know.
+            raise refuse(RefusalCode.RECORDING_DAMAGED, where=recording.problem)
         raise refuse(RefusalCode.RECORDING_OPEN)
     try:
         pieces = seal.open_sealed(

@@ -142,6 +142,15 @@ def test_others_dont_see_it(scene: Scene, sealed: SSHSession) -> None:
     assert "recording:viewed" not in tags()
 
 
+def test_a_recording_that_is_gone_says_so_instead_of_asking_to_wait(scene: Scene, grant: Grant) -> None:
+    session = stage.ended(scene, grant)
+    store().open_path(session.pk).unlink()
+    services.seal_due(scene.now)
+    session.recording.refresh_from_db()
+    with refused(Code.RECORDING_DAMAGED):
+        _replay(scene, session)
+
+
 def test_what_isnt_sealed_isnt_replayed(scene: Scene, grant: Grant) -> None:
     with refused(Code.RECORDING_OPEN):
         _replay(scene, stage.ended(scene, grant))

@@ -18,6 +18,7 @@ from sessions.gateway.wire import Msg, message, string, u32
 
 WINDOW = 1024 * 1024
 PIECE = 32 * 1024
+LAST_WORDS = 1.0
 
 
 class JumpChannel:
@@ -33,6 +34,7 @@ class JumpChannel:
         self._max_packet = PIECE
         self._room = threading.Condition()
         self._over = False
+        self._sent_eof = False
 
     def open(self, remote_id: int, window: int, max_packet: int) -> None:
         self._remote, self._window, self._max_packet = u32(remote_id), window, max(1, min(max_packet, PIECE))
@@ -94,6 +96,10 @@ class JumpChannel:
                     fits = self._wait_for_room(len(piece))
                     self._leg.send(message(Msg.CHANNEL_DATA, self._remote, string(piece[:fits])))
                     piece = piece[fits:]
+        # A client that still sends must not stumble over a closed channel before it reads the farewell.
+        self._send_eof()
+        with self._room:
+            self._room.wait_for(lambda: self._over, LAST_WORDS)
         self._hang_up()
         self._near.close()
 
@@ -114,6 +120,14 @@ class JumpChannel:
             if self._over:
                 return
         self.hang_up()
+        self._send_eof()
+        with contextlib.suppress(EOFError, SSHException):
+            self._leg.send(message(Msg.CHANNEL_CLOSE, self._remote))
+
+    def _send_eof(self) -> None:
+        with self._room:
+            if self._sent_eof:
+                return
+            self._sent_eof = True
         with contextlib.suppress(EOFError, SSHException):
             self._leg.send(message(Msg.CHANNEL_EOF, self._remote))
-            self._leg.send(message(Msg.CHANNEL_CLOSE, self._remote))

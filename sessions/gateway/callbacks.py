@@ -58,7 +58,9 @@ class Visitor:
         else:
             self.factor = jump.factor
             key = host_key(jump.asset)
-            self.leg = ServerLeg(sock, key, lambda leg: InnerAuthenticator(leg, self, jump.identity, jump.asset))
+            self.leg = ServerLeg(
+                sock, key, lambda leg: InnerAuthenticator(leg, self, jump.identity, jump.asset)
+            )
         self.leg.connection = self
 
     def start(self) -> None:
@@ -123,7 +125,9 @@ class Visitor:
         else:
             what = f"{printable(host)}:{port}" if host else f"A {printable(kind)} channel"
             why = refusal(
-                RefusalCode.NOT_OFFERED, what=what, help="Jump to LOGIN@ASSET, port 22, or use PERSON+ASSET@GATEWAY."
+                RefusalCode.NOT_OFFERED,
+                what=what,
+                help="Jump to LOGIN@ASSET, port 22, or use PERSON+ASSET@GATEWAY.",
             )
             self._refuse_open(remote_id, OpenFailure.PROHIBITED, why)
 

@@ -79,7 +79,11 @@ def status(talk: Talk, words: list[str]) -> str:
         person = talk.person()
         for grant in queries.live_grants(person, now):
             end = grant.ends_at
-            until = f"until {end:%H:%M:%S} UTC ({int((end - now).total_seconds()) // 60} min)" if end else "not begun"
+            until = (
+                f"until {end:%H:%M:%S} UTC ({int((end - now).total_seconds()) // 60} min)"
+                if end
+                else "not begun"
+            )
             lines.append(f"{grant.playbook.title}, {grant.incident.label}, {until}")
             lines += [
                 f"  ssh -p {config.gateway_port} {person.username}+{login}@{asset.name}@{config.gateway_host}"

@@ -38,7 +38,9 @@ class JumpChannel:
 
     def open(self, remote_id: int, window: int, max_packet: int) -> None:
         self._remote, self._window, self._max_packet = u32(remote_id), window, max(1, min(max_packet, PIECE))
-        self._leg.send(message(Msg.OPEN_CONFIRMATION, self._remote, u32(self._local_id), u32(WINDOW), u32(PIECE)))
+        self._leg.send(
+            message(Msg.OPEN_CONFIRMATION, self._remote, u32(self._local_id), u32(WINDOW), u32(PIECE))
+        )
         threading.Thread(target=self._pump, name="jump", daemon=True).start()
 
     # What the outer leg says. ----------------------------------------------------------------------------

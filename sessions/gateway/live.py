@@ -286,7 +286,9 @@ class LiveSession:
             channels, self._channels = list(self._channels.values()), {}
             for channel in channels:
                 self._close_books(channel)
-        with contextlib.suppress(RecordingFailed):  # the file is ended as far as the disk allows; its seal says so
+        with contextlib.suppress(
+            RecordingFailed
+        ):  # the file is ended as far as the disk allows; its seal says so
             self._recorder.marker(f"session ended: {self.reason}")
         with contextlib.suppress(RecordingFailed):
             self._recorder.close()

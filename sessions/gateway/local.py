@@ -159,7 +159,9 @@ class LocalChannel:
                 status = self._start(self, command)
             except EOFError:
                 status = 0
-            done = message(Msg.CHANNEL_REQUEST, self._remote, string("exit-status"), boolean(False), u32(status))
+            done = message(
+                Msg.CHANNEL_REQUEST, self._remote, string("exit-status"), boolean(False), u32(status)
+            )
             if not self._over and self._leg.is_active():
                 self._leg.send(done)
                 self._close()

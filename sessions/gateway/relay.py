@@ -318,7 +318,9 @@ class SplicedChannel:
                 self.session.record(self.number, data, stderr=stderr)
             elif self._keeping.skip(data, stderr=stderr):
                 limit = self.session.output_limit
-                self.session.mark(f"channel {self.number}: over {limit} bytes of output; size and SHA-256 go on")
+                self.session.mark(
+                    f"channel {self.number}: over {limit} bytes of output; size and SHA-256 go on"
+                )
         (self.traffic_err if stderr else self.traffic_out).add(data)
 
     def show_gap(self) -> None:

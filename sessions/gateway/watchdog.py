@@ -132,7 +132,9 @@ class Watchdog:
         if now - self._signed < SIGN_EVERY:
             return
         self._signed = now
-        confirmed = [watch.session.facts.session_id for watch in watches if now - watch.session.confirmed < LEASE]
+        confirmed = [
+            watch.session.facts.session_id for watch in watches if now - watch.session.confirmed < LEASE
+        ]
         if confirmed:
             self._renewers.submit(_quietly, watches[0].session, lease.touch, confirmed)
 

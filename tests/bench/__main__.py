@@ -72,7 +72,9 @@ def run(folder: Path, options: argparse.Namespace) -> Numbers:
     key = folder / "bench"
     (folder / "sshd" / "authorized_keys").write_text(sshd.make_key(key) + "\n")
     lines = folder / "lines"
-    lines.write_text("".join(f"{n:08d} a line of a log as servers write them, not too short\n" for n in range(300_000)))
+    lines.write_text(
+        "".join(f"{n:08d} a line of a log as servers write them, not too short\n" for n in range(300_000))
+    )
     servers = [house.sshd]
     ways = [routes.direct(house, key)]
     for recorder in ("", "script", "tlog"):
@@ -135,7 +137,9 @@ def show(numbers: Numbers) -> None:
             ratio = median(ours) / median(theirs)
             limit = float(wanted.split()[1])
             good = ratio <= limit if wanted.startswith("<") else ratio >= limit
-            print(f"  {measure_name:8} {other:30} {ratio:5.2f}   wanted {wanted:8} {'' if good else 'not reached'}")
+            print(
+                f"  {measure_name:8} {other:30} {ratio:5.2f}   wanted {wanted:8} {'' if good else 'not reached'}"
+            )
 
 
 def say(text: str) -> None:

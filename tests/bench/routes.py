@@ -75,9 +75,7 @@ exec {inner.replace("ssh ", "ssh $T ", 1)} ${{SSH_ORIGINAL_COMMAND:+"$SSH_ORIGIN
     hop.write_text("#!/bin/sh\n" + body)
     for program in (hop, folder / "inner"):
         program.chmod(0o755)
-    server = sshd.start(
-        folder, authorized_keys=Path(f"{key}.pub").read_text(), extra=f"ForceCommand {hop}\n"
-    )
+    server = sshd.start(folder, authorized_keys=Path(f"{key}.pub").read_text(), extra=f"ForceCommand {hop}\n")
     known = folder / "known"
     known.write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
     name = "OpenSSH two-hop" + (f" with {recorder}" if recorder else "")

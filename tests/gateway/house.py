@@ -159,7 +159,9 @@ class House:
 
     # Clients ---------------------------------------------------------------------------------------------
 
-    def ssh(self, *words: str, user: str = "rita+hist-01", key: Path | None = None, options: tuple[str, ...] = ()) -> list[str]:
+    def ssh(
+        self, *words: str, user: str = "rita+hist-01", key: Path | None = None, options: tuple[str, ...] = ()
+    ) -> list[str]:
         """The command line of a stock OpenSSH client."""
         return [
             "ssh", "-F", "none", "-p", str(self.port),
@@ -188,7 +190,9 @@ class House:
             input=stdin, capture_output=True, env=self.askpass(code), timeout=timeout, check=False,
         )  # fmt: skip
 
-    def popen(self, *words: str, user: str = "rita+hist-01", options: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    def popen(
+        self, *words: str, user: str = "rita+hist-01", options: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             self.ssh(*words, user=user, options=options), env=self.askpass(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -238,7 +242,13 @@ class House:
 def human(directory: Path, name: str, groups: list[str]) -> Human:
     now = clock.now()
     person = people.create(
-        username=name, full_name=name.title(), email=f"{name}@example.org", password=PASSWORD, groups=groups, by=None, now=now
+        username=name,
+        full_name=name.title(),
+        email=f"{name}@example.org",
+        password=PASSWORD,
+        groups=groups,
+        by=None,
+        now=now,
     )
     secret = base64.b32encode(os.urandom(20)).decode()
     second_factor.enrol_known(person, secret, now)

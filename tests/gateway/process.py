@@ -12,7 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(database: str, *, port: int = 0, file_limit: int | None = None) -> tuple[subprocess.Popen[bytes], int]:
+def start(
+    database: str, *, port: int = 0, file_limit: int | None = None
+) -> tuple[subprocess.Popen[bytes], int]:
     """A running gateway and its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.gateway.process", database, str(port), str(file_limit or 0)],

@@ -74,7 +74,9 @@ class Raw:
         self.send(50, *fields)
 
     def keyboard(self, user: str) -> None:
-        self.send(50, string(user), string("ssh-connection"), string("keyboard-interactive"), string(""), string(""))
+        self.send(
+            50, string(user), string("ssh-connection"), string("keyboard-interactive"), string(""), string("")
+        )
 
     def answer(self, *answers: str) -> None:
         self.send(61, u32(len(answers)), *(string(answer) for answer in answers))

@@ -29,7 +29,9 @@ def published(house: House) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_from_nothing_to_a_command_on_the_asset_by_ssh_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_nothing_to_a_command_on_the_asset_by_ssh_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = house.run(
         "request hist-test --incident INC-1 --reason 'trends stopped at 02:10' --for 20m", user="rita"
     )
@@ -74,7 +76,9 @@ def test_what_is_refused_reads_as_on_the_page(house: House) -> None:
 def test_an_approver_kills_a_session(house: House) -> None:
     house.grant()
     shell = house.prompt()
-    killed = house.run("kill S-1 --reason 'looks wrong'", user="ada", key=house.ada.key, code=house.ada.code())
+    killed = house.run(
+        "kill S-1 --reason 'looks wrong'", user="ada", key=house.ada.key, code=house.ada.code()
+    )
     assert b"S-1 is being ended" in killed.stdout
     shell.expect("your access was withdrawn", timeout=7)
 
@@ -97,4 +101,6 @@ def test_nothing_is_left_in_memory_of_connections_that_are_over(house: House) ->
     time.sleep(1)
     assert not house.gateway._visitors and not house.gateway._strangers and not house.gateway._sessions
     assert not house.gateway._watchdog._watches and not house.gateway._turnstile._inside
-    assert [thread.name for thread in threading.enumerate() if thread.name in {"ssh-leg", "session-end"}] == []
+    assert [
+        thread.name for thread in threading.enumerate() if thread.name in {"ssh-leg", "session-end"}
+    ] == []

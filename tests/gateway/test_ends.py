@@ -116,7 +116,8 @@ def test_a_grant_whose_clock_starts_at_first_use_starts_with_the_first_connectio
 
 
 @pytest.mark.parametrize(
-    ("minutes", "left", "said"), [(30, 600, "in 10 minutes"), (30, 300, "in 5 minutes"), (30, 60, "in 1 minute")]
+    ("minutes", "left", "said"),
+    [(30, 600, "in 10 minutes"), (30, 300, "in 5 minutes"), (30, 60, "in 1 minute")],
 )
 def test_warnings_come_before_the_end(house: House, minutes: int, left: int, said: str) -> None:
     grant = house.grant(minutes=minutes)

@@ -57,7 +57,9 @@ def apart(plain_house: House) -> Iterator[Apart]:
     process_house.kill()
 
 
-def test_a_killed_gateway_loses_nothing_that_was_shown_and_its_sessions_are_closed_as_crashed(apart: Apart) -> None:
+def test_a_killed_gateway_loses_nothing_that_was_shown_and_its_sessions_are_closed_as_crashed(
+    apart: Apart,
+) -> None:
     house = apart.house
     house.grant()
     apart.start()
@@ -79,7 +81,9 @@ def test_a_killed_gateway_loses_nothing_that_was_shown_and_its_sessions_are_clos
 
     whole = b"".join(
         seal.open_sealed(
-            Store(settings.BREAKGLASS.data_dir).sealed_path(session.pk), recording_key(), seal_key().public_key()
+            Store(settings.BREAKGLASS.data_dir).sealed_path(session.pk),
+            recording_key(),
+            seal_key().public_key(),
         )
     ).decode()
     last = shown.decode().split()[-2]
@@ -101,7 +105,9 @@ def test_when_the_disk_is_full_the_session_ends_and_nothing_unrecorded_was_shown
     assert last.startswith("tick-") and last in recorded
 
 
-def test_too_little_room_for_recordings_refuses_new_sessions(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_for_recordings_refuses_new_sessions(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house.grant()
     monkeypatch.setattr(Store, "free_bytes", lambda self: 1000)
     done = house.run("true")
@@ -113,7 +119,9 @@ def test_a_recording_that_cannot_be_created_refuses_the_session_before_the_asset
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.grant()
-    monkeypatch.setattr(Store, "open_path", lambda self, session_id: settings.BREAKGLASS.data_dir / "no" / "x.cast")
+    monkeypatch.setattr(
+        Store, "open_path", lambda self, session_id: settings.BREAKGLASS.data_dir / "no" / "x.cast"
+    )
     done = house.run("true")
     assert done.returncode == 255 and b"[cannot_record]" in done.stderr
     assert "Accepted" not in house.sshd.log
@@ -134,7 +142,9 @@ def redis(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
         doorbell._client.cache_clear()
 
 
-def test_the_doorbell_makes_a_kill_quick_and_a_dead_redis_extends_nothing(redis: Valkey, house: House) -> None:
+def test_the_doorbell_makes_a_kill_quick_and_a_dead_redis_extends_nothing(
+    redis: Valkey, house: House
+) -> None:
     grant = house.grant()
     first = house.prompt()
     time.sleep(1.2)

@@ -13,7 +13,9 @@ from sessions.gateway.hostkey import public_line
 from tests.gateway.house import House
 
 
-def jump(house: House, *words: str, program: str = "ssh", host: str = "hist-01", login: str | None = None) -> list[str]:
+def jump(
+    house: House, *words: str, program: str = "ssh", host: str = "hist-01", login: str | None = None
+) -> list[str]:
     """A stock client that jumps through the gateway, both host keys checked."""
     known = house.dir / "known_hosts"
     known.write_text(f"[127.0.0.1]:{house.port} {public_line()}\nhist-01 {public_line('hist-01')}\n")
@@ -28,7 +30,9 @@ def jump(house: House, *words: str, program: str = "ssh", host: str = "hist-01",
 
 
 def run(house: House, command: list[str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command, input=stdin, capture_output=True, env=house.askpass(), timeout=30, check=False)
+    return subprocess.run(
+        command, input=stdin, capture_output=True, env=house.askpass(), timeout=30, check=False
+    )
 
 
 def test_a_command_through_a_jump_is_recorded_as_on_the_direct_way(house: House) -> None:

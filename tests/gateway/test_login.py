@@ -157,7 +157,9 @@ def test_a_wrong_code_is_told_and_asked_again(house: House) -> None:
     child.sendline(house.rita.code())
     child.expect("It is recorded")
     child.sendline("exit")
-    assert any(data["refusal"] == "second_factor_wrong" for data in house.audited("people:second_factor:refused"))
+    assert any(
+        data["refusal"] == "second_factor_wrong" for data in house.audited("people:second_factor:refused")
+    )
 
 
 def test_a_code_counts_once(house: House) -> None:
@@ -193,9 +195,27 @@ def u32_(number: int) -> bytes:
     return struct.pack(">I", number)
 
 
-UNREADABLE = ["rita+hist-01,x", "rita:hist-01", "rita%hist-01", "rita+hist-01\0", " rita+hist-01", "rita+hist-01 ", "RITA+hist-01",
-     "rita+hist-01\n", "r\u0456ta+hist-01", "rita+h\u0456st-01", "rita+", "+hist-01", "rita+@hist-01", "rita+a b@hist-01",
-     "rita+hist-01@@", "", "rita++hist-01", "rita+../hist-01", "rita+root@hist-01@x"]
+UNREADABLE = [
+    "rita+hist-01,x",
+    "rita:hist-01",
+    "rita%hist-01",
+    "rita+hist-01\0",
+    " rita+hist-01",
+    "rita+hist-01 ",
+    "RITA+hist-01",
+    "rita+hist-01\n",
+    "r\u0456ta+hist-01",
+    "rita+h\u0456st-01",
+    "rita+",
+    "+hist-01",
+    "rita+@hist-01",
+    "rita+a b@hist-01",
+    "rita+hist-01@@",
+    "",
+    "rita++hist-01",
+    "rita+../hist-01",
+    "rita+root@hist-01@x",
+]
 
 
 def test_a_name_that_cannot_be_read_is_refused_before_anything_is_looked_up(house: House) -> None:
@@ -265,7 +285,9 @@ class TestGrace:
         raw = Raw(house.port)
         assert raw.closed(3)
 
-    def test_more_strangers_than_allowed_are_dropped_and_a_person_still_gets_in_after(self, house: House) -> None:
+    def test_more_strangers_than_allowed_are_dropped_and_a_person_still_gets_in_after(
+        self, house: House
+    ) -> None:
         house.grant()
         held = [socket.create_connection(("127.0.0.1", house.port), timeout=5) for _ in range(5)]
         for sock in held:

@@ -111,7 +111,11 @@ def test_sftp_is_carried_counted_and_hashed_where_the_grant_has_it(house: House)
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(("-A",), b"agent forwarding"), (("-X",), b"X11"), (("-R", "0:127.0.0.1:9"), b"remote port forwarding failed")],
+    [
+        (("-A",), b"agent forwarding"),
+        (("-X",), b"X11"),
+        (("-R", "0:127.0.0.1:9"), b"remote port forwarding failed"),
+    ],
 )
 def test_agent_x11_and_remote_forwarding_are_refused_and_written_down(
     house: House, options: tuple[str, ...], said: bytes
@@ -162,7 +166,9 @@ def test_a_forward_leads_to_the_named_address_only(house: House, page: int) -> N
         "-N", options=("-L", f"{named}:127.0.0.1:{page}", "-L", f"{other}:127.0.0.1:{house.sshd.port}")
     )
     sshd.wait_for_port(named)
-    got = subprocess.run(["curl", "-s", f"http://127.0.0.1:{named}/"], capture_output=True, check=False, timeout=10)
+    got = subprocess.run(
+        ["curl", "-s", f"http://127.0.0.1:{named}/"], capture_output=True, check=False, timeout=10
+    )
     assert got.stdout == b"status: fine"
     subprocess.run(["curl", "-s", f"http://127.0.0.1:{other}/"], capture_output=True, check=False, timeout=10)
     client.terminate()

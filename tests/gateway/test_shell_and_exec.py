@@ -126,7 +126,9 @@ def test_many_channels_share_one_connection_and_one_session(house: House) -> Non
         time.sleep(0.05)
     for number in range(4):
         done = subprocess.run(
-            ["ssh", "-S", str(control), "127.0.0.1", f"echo number-{number}"], capture_output=True, check=False
+            ["ssh", "-S", str(control), "127.0.0.1", f"echo number-{number}"],
+            capture_output=True,
+            check=False,
         )
         assert done.stdout == f"number-{number}\n".encode()
     master.terminate()
@@ -166,4 +168,6 @@ def test_the_tenth_channel_opens_and_the_eleventh_is_refused(house: House) -> No
     master.terminate()
     master.wait(5)
     house.ended()
-    assert any(data.get("refusal") == "too_many_channels" for data in house.audited("gateway:channel:refused"))
+    assert any(
+        data.get("refusal") == "too_many_channels" for data in house.audited("gateway:channel:refused")
+    )

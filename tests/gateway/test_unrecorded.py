@@ -23,7 +23,9 @@ def test_a_command_that_names_a_file_transfer_is_recorded_like_any_other(
     assert "seen-42" in house.recording(house.ended())
 
 
-def test_a_conversation_after_a_bulk_stream_is_recorded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversation_after_a_bulk_stream_is_recorded(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sessions.gateway.opening.Facts", _with_a_small_limit())
     house.grant()
     child = house.popen("head -c 8000000 /dev/zero | tr '\\0' z; echo; echo the-tail-$((6*7)); exec sh")

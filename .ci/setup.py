@@ -37,11 +37,16 @@ def main() -> int:
     started = time.monotonic()
     try:
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            npm = find_npm()
+            built = front_end_is_built()
+            npm = None if built else find_npm()
             # Two downloads at once, unless npm itself has to be downloaded first.
             front_end = pool.submit(build_front_end, npm) if npm else None
             work = make_environment(wanted)
-            work |= front_end.result() if front_end else build_front_end(None)
+            if front_end:
+                front_end.result()
+            elif not built:
+                build_front_end(None)
+            work |= not built
     except SetupFailed as problem:
         print(f"\nSet-up stopped: {problem}", file=sys.stderr)  # noqa: T201
         return 1
@@ -108,12 +113,18 @@ def find_npm() -> str | None:
     return found if found and works(found) and works("node") else None
 
 
-def build_front_end(npm: str | None) -> bool:
-    """Copies the few files that pages use out of the npm packages. Whether it had to."""
-    stamp = VENDOR / ".stamp"
-    fingerprint = digest(ROOT / "package-lock.json", Path(__file__))
-    if read(stamp) == fingerprint and all((VENDOR / file.name).exists() for file in COPIED):
-        return False
+def front_end_is_built() -> bool:
+    return read(VENDOR / ".stamp") == front_end_digest() and all(
+        (VENDOR / file.name).exists() for file in COPIED
+    )
+
+
+def front_end_digest() -> str:
+    return digest(ROOT / "package-lock.json", Path(__file__))
+
+
+def build_front_end(npm: str | None) -> None:
+    """Copies the few files that pages use out of the npm packages."""
     if npm is None:
         say("no Node.js here: it comes as a Python package")
         install(
@@ -131,8 +142,7 @@ def build_front_end(npm: str | None) -> bool:
         # A source map that isn't shipped would stop collectstatic.
         kept = [line for line in lines if "sourceMappingURL=" not in line]
         (VENDOR / file.name).write_text("".join(kept), encoding="utf-8")
-    stamp.write_text(fingerprint)
-    return True
+    (VENDOR / ".stamp").write_text(front_end_digest())
 
 
 def attempt(command: list[str], env: dict[str, str] | None = None) -> bool:

@@ -12,13 +12,14 @@ from breakglass.demo import gates
 from breakglass.demo.asset_book import AssetBook
 from breakglass.demo.cast import PEOPLE, RITA
 from breakglass.demo.place import ROOT, Place, write_private
-from playbooks.loader import load_catalog
 
 SOURCES = ("breakglass", "sessions", "playbooks", "requirements.txt", "package-lock.json")
 
 
 def write(place: Place, book: AssetBook) -> None:
     """demo.json, mode 0600, as docs/operate.md describes it."""
+    from playbooks.loader import load_catalog
+
     host_key = gates.host_key_of(place.gateway_port)
     tokens = place.remembered().get("tokens", {})
     facts = {

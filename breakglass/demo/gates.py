@@ -7,10 +7,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import redis
-from celery import Celery
-from kombu.exceptions import KombuError
-
 BANNER = b"SSH-2.0-"
 
 
@@ -35,17 +31,23 @@ def ssh_answers(port: int) -> bool:
 
 
 def redis_answers(unix_socket: Path) -> bool:
-    client = redis.Redis(unix_socket_path=str(unix_socket), socket_timeout=1, socket_connect_timeout=1)
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
-    finally:
-        client.close()
+    with socket.socket(socket.AF_UNIX) as conversation:
+        conversation.settimeout(1)
+        try:
+            conversation.connect(str(unix_socket))
+            conversation.sendall(b"PING\r\n")
+            return conversation.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
 
 
 def celery_gate(unix_socket: Path) -> Callable[[], bool]:
     """A gate that asks the workers for their ping."""
+    # Not at the top: the supervisor starts its processes first and learns Celery while they start.
+    from celery import Celery
+    from kombu.exceptions import KombuError
+    from redis import RedisError
+
     app = Celery(broker=f"redis+socket://{unix_socket}")
 
     def answers() -> bool:
@@ -53,7 +55,7 @@ def celery_gate(unix_socket: Path) -> Callable[[], bool]:
             # A connection of its own: one out of the pool may have been made to a server that is gone.
             with app.connection_for_write() as connection:
                 return bool(app.control.ping(timeout=0.5, limit=1, connection=connection))
-        except (OSError, redis.RedisError, KombuError):
+        except (OSError, RedisError, KombuError):
             return False
 
     return answers

@@ -20,6 +20,7 @@ from breakglass.demo.processes import Child, Household
 
 GATE_PATIENCE = 90.0
 PORT_PATIENCE = 6.0
+CELERY = ("-m", "celery", "-A", "breakglass")
 
 
 def main() -> int:
@@ -74,11 +75,13 @@ class Demo:
         book = AssetBook.of(place)
         assets = [household.start(*start) for start in book.processes(place)]
         self.prepare(household)
-        web, worker, beat, gateway = (household.start(*start) for start in services(place))
+        web, worker, gateway = (household.start(*start) for start in services(place))
         self.gate("asset servers", assets, lambda: all(gates.ssh_answers(port) for port in book.ports))
         self.gate("gateway", [gateway], lambda: gates.ssh_answers(place.gateway_port))
         self.gate("web page", [web], lambda: gates.web_answers(place.web_port))
-        self.gate("Celery", [worker, beat], gates.celery_gate(place.redis_socket))
+        self.gate("Celery", [worker], gates.celery_gate(place.redis_socket))
+        # Nobody waits for beat: it only says "look again" every few seconds.
+        household.start("beat", beat(place), place.logs / "beat.log")
         card.write(place, book)
         if "rehearsed" not in place.remembered():
             self.once(household, "a finished session to replay", "rehearse")
@@ -151,7 +154,7 @@ class Demo:
 
 
 def services(place: Place) -> list[tuple[str, list[str], Path]]:
-    """The processes of the product itself."""
+    """The processes of the product that people wait for."""
     uvicorn = [
         "-m",
         "uvicorn",
@@ -162,18 +165,20 @@ def services(place: Place) -> list[tuple[str, list[str], Path]]:
         str(place.web_port),
     ]
     worker = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
-    beat = ["beat", "--schedule", str(place.dir / "beat-schedule"), "--pidfile", ""]
-    celery = ["-m", "celery", "-A", "breakglass"]
     return [
         (
             "web",
             python(*uvicorn, "--timeout-graceful-shutdown", "2", "--no-access-log", "--no-proxy-headers"),
             place.logs / "web.log",
         ),
-        ("worker", python(*celery, *worker, "--loglevel", "INFO"), place.logs / "worker.log"),
-        ("beat", python(*celery, *beat, "--loglevel", "WARNING"), place.logs / "beat.log"),
+        ("worker", python(*CELERY, *worker, "--loglevel", "INFO"), place.logs / "worker.log"),
         ("gateway", python(str(ROOT / "manage.py"), "run_gateway"), place.logs / "gateway.log"),
     ]
+
+
+def beat(place: Place) -> list[str]:
+    schedule = ["--schedule", str(place.dir / "beat-schedule"), "--pidfile", ""]
+    return python(*CELERY, "beat", *schedule, "--loglevel", "WARNING")
 
 
 class only_one:

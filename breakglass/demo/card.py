@@ -18,10 +18,10 @@ SOURCES = ("breakglass", "sessions", "playbooks", "requirements.txt", "package-l
 
 def write(place: Place, book: AssetBook) -> None:
     """demo.json, mode 0600, as docs/operate.md describes it."""
-    from playbooks.loader import load_catalog
-
-    host_key = gates.host_key_of(place.gateway_port)
-    tokens = place.remembered().get("tokens", {})
+    known = place.remembered()
+    # It comes from the master key: the same at every start of this demo.
+    host_key = known.get("host_key") or gates.host_key_of(place.gateway_port)
+    place.remember(host_key=host_key)
     facts = {
         "web": place.web_url,
         "gateway": {"host": "127.0.0.1", "port": place.gateway_port, "host_key": host_key},
@@ -33,7 +33,7 @@ def write(place: Place, book: AssetBook) -> None:
                 "roles": list(player.roles),
                 "groups": list(player.groups),
                 "ssh_key": str(place.keys / player.username),
-                "token": tokens.get(player.username, ""),
+                "token": known["tokens"].get(player.username, ""),
             }
             for player in PEOPLE
         ],
@@ -46,7 +46,7 @@ def write(place: Place, book: AssetBook) -> None:
             }
             for asset in book.assets
         ],
-        "playbooks": [loaded.spec.slug for loaded in load_catalog() if not loaded.spec.template],
+        "playbooks": known["playbooks"],
     }
     write_private(place.dir / "demo.json", json.dumps(facts, indent=2) + "\n")
     (place.dir / "known_hosts").write_text(f"[127.0.0.1]:{place.gateway_port} {host_key}\n")

@@ -17,6 +17,8 @@ def main() -> None:
     django.setup()
     from django.core.management import call_command
 
+    from breakglass.models import PlaybookVersion
+
     call_command("migrate", interactive=False, verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
     write_ca(place)
@@ -25,6 +27,8 @@ def main() -> None:
     for asset in AssetBook.running(place).assets:
         register(asset)
     call_command("load_playbooks")
+    current = PlaybookVersion.objects.filter(retired_at=None).order_by("slug")
+    place.remember(playbooks=list(current.values_list("slug", flat=True)))
 
 
 def write_ca(place: Place) -> None:

@@ -76,10 +76,11 @@ class Demo:
         assets = [household.start(*start) for start in book.processes(place)]
         self.prepare(household)
         web, worker, gateway = (household.start(*start) for start in services(place))
+        celery = gates.celery_gate(place.redis_socket)
         self.gate("asset servers", assets, lambda: all(gates.ssh_answers(port) for port in book.ports))
         self.gate("gateway", [gateway], lambda: gates.ssh_answers(place.gateway_port))
         self.gate("web page", [web], lambda: gates.web_answers(place.web_port))
-        self.gate("Celery", [worker], gates.celery_gate(place.redis_socket))
+        self.gate("Celery", [worker], celery)
         # Nobody waits for beat: it only says "look again" every few seconds.
         household.start("beat", beat(place), place.logs / "beat.log")
         card.write(place, book)

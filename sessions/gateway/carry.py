@@ -102,6 +102,11 @@ class SessionChannel(SplicedChannel):
             return permits(ChannelKind.SHELL)
         if name == "exec":
             self.kind = ChannelKind.EXEC
+            if "\x00" in text:
+                # No shell can be given one, and some assets never answer such a request.
+                return refusal(
+                    RefusalCode.BAD_INPUT, problem="A command can't hold a NUL byte. Send it without."
+                )
             objection = permits(ChannelKind.EXEC)
             if objection is None and is_file_transfer(text):
                 # Still a command, and recorded as one: what else it runs is for the asset's shell to say.

@@ -42,6 +42,26 @@ def test_paramikos_client_with_many_channels(house: House) -> None:
         assert "hosts" in files.listdir("/etc")
 
 
+def test_a_command_with_a_nul_byte_is_refused_at_once_and_the_session_lives_on(house: House) -> None:
+    house.grant()
+    with paramiko.Transport(("127.0.0.1", house.port)) as transport:
+        transport.start_client(timeout=10)
+        transport.auth_publickey(
+            "rita+hist-01", paramiko.Ed25519Key.from_private_key_file(str(house.rita.key))
+        )
+        transport.auth_interactive("rita+hist-01", lambda *_: [house.rita.code()])
+        channel = transport.open_session()
+        channel.settimeout(5)
+        channel.exec_command("echo a\x00; echo b")
+        assert b"NUL byte" in channel.makefile_stderr().read()
+        assert channel.makefile().read() == b""
+        channel = transport.open_session()
+        channel.exec_command("echo on")
+        assert channel.makefile().read() == b"on\n"
+    refused = house.ended().channels.get(number=1)
+    assert refused.refusal == "bad_input"
+
+
 @pytest.mark.parametrize("protocol", ["-s", "-O"])
 def test_scp_in_both_its_protocols(house: House, protocol: str) -> None:
     house.grant(channels=["shell", "exec", "sftp"])

@@ -32,7 +32,7 @@ SCRIPT = (
     "plantctl restart",
     "plantctl status",
 )
-Call = Callable[[Player, str, dict[str, Any]], dict[str, Any]]
+Call = Callable[[Player, str, dict[str, Any] | None], dict[str, Any]]
 
 
 def main() -> None:
@@ -56,6 +56,7 @@ def main() -> None:
     }
     approved = call(KIT, f"requests/{request['id']}/approve", consent)
     work(place)
+    await_end(call)
     call(NORA, f"grants/{approved['grant']}/release", {})
     place.remember(rehearsed=True)
 
@@ -64,14 +65,15 @@ def api(place: Place) -> Call:
     """Calls to the REST face with the token of whoever calls."""
     tokens: dict[str, str] = place.remembered()["tokens"]
 
-    def call(player: Player, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def call(player: Player, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", place.web_port, timeout=PATIENCE)
         headers = {
             "Authorization": f"Bearer {tokens[player.username]}",
             "Content-Type": "application/json",
             "Host": f"localhost:{place.web_port}",
         }
-        connection.request("POST", f"/api/v1/{path}", json.dumps(body), headers)
+        method, sent = ("GET", None) if body is None else ("POST", json.dumps(body))
+        connection.request(method, f"/api/v1/{path}", sent, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
         connection.close()
@@ -106,6 +108,15 @@ def work(place: Place) -> None:
         type_line(shell, "exit")
         _until_closed(shell)
         transport.close()
+
+
+def await_end(call: Call) -> None:
+    """Until the session's end is written down: a release that overtakes it would be its reason."""
+    deadline = clock.monotonic() + PATIENCE
+    while call(NORA, "sessions?person=nora", None)["items"][0]["state"] != "ended":
+        if clock.monotonic() > deadline:
+            raise SystemExit("the session didn't end after its client had gone")
+        time.sleep(0.1)
 
 
 def type_line(shell: paramiko.Channel, line: str) -> None:

@@ -151,7 +151,7 @@ def test_the_doorbell_makes_a_kill_quick_and_a_dead_redis_extends_nothing(
     services.kill(house.session().pk, house.ada.person, "looks wrong", clock.now())
     started = time.monotonic()
     first.expect("your access was withdrawn", timeout=3)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 2.5  # without the doorbell it takes up to five
     second = house.prompt()
     redis.kill()
     house.ends_in(grant, 7)

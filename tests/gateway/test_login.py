@@ -279,7 +279,7 @@ class TestGrace:
         started = time.monotonic()
         while sock.recv(65536):
             pass
-        assert 0.8 < time.monotonic() - started < 2.0
+        assert 0.8 < time.monotonic() - started < 4.0
 
     def test_after_key_exchange_too(self, house: House) -> None:
         raw = Raw(house.port)

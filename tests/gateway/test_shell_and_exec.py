@@ -165,7 +165,7 @@ def test_the_tenth_channel_opens_and_the_eleventh_is_refused(house: House) -> No
     for client in held:
         client.kill()
         client.wait()
-    master.terminate()
+    master.kill()
     master.wait(5)
     house.ended()
     assert any(

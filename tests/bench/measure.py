@@ -41,6 +41,7 @@ def terminal(route: Route, *words: str) -> Iterator[int]:
         yield near
     finally:
         os.close(near)
+        child.terminate()  # it has no controlling terminal that would tell it
         try:
             child.wait(5)
         except subprocess.TimeoutExpired:

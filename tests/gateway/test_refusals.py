@@ -172,7 +172,7 @@ def test_a_forward_leads_to_the_named_address_only(house: House, page: int) -> N
     assert got.stdout == b"status: fine"
     subprocess.run(["curl", "-s", f"http://127.0.0.1:{other}/"], capture_output=True, check=False, timeout=10)
     client.terminate()
-    _, err = client.communicate(timeout=5)
+    _, err = client.communicate(timeout=15)
     assert b"forward_not_allowed" in err
     session = house.ended()
     carried = session.channels.filter(kind="forward")

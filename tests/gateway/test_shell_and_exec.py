@@ -131,7 +131,7 @@ def test_many_channels_share_one_connection_and_one_session(house: House) -> Non
             check=False,
         )
         assert done.stdout == f"number-{number}\n".encode()
-    master.terminate()
+    master.kill()
     master.wait(5)
     session = house.ended()
     assert session.channels.count() == 4

@@ -5,11 +5,13 @@ from breakglass.models.api_token import ApiToken
 from breakglass.models.approval import Approval
 from breakglass.models.asset import Asset, AssetHostKey, AssetLogin
 from breakglass.models.audit_event import AuditEvent, AuditHead
+from breakglass.models.connect_code import ConnectCode
 from breakglass.models.grant import Grant, GrantedAsset
 from breakglass.models.incident import Incident
 from breakglass.models.lock import Lock
 from breakglass.models.notice import Notice
 from breakglass.models.person import Person
+from breakglass.models.person_certificate import PersonCertificate
 from breakglass.models.playbook import PlaybookVersion
 from breakglass.models.second_factor import RecoveryCode, RecoveryCodes, TotpFactor
 from breakglass.models.ssh_key import SshKey
@@ -23,12 +25,14 @@ __all__ = [
     "AssetLogin",
     "AuditEvent",
     "AuditHead",
+    "ConnectCode",
     "Grant",
     "GrantedAsset",
     "Incident",
     "Lock",
     "Notice",
     "Person",
+    "PersonCertificate",
     "PlaybookVersion",
     "RecoveryCode",
     "RecoveryCodes",

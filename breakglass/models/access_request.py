@@ -26,6 +26,13 @@ class AccessRequest(models.Model):
     )
     login = models.CharField(max_length=32, blank=True, help_text="empty: any login of the playbook")
     minutes = models.PositiveIntegerField()
+    extends = models.ForeignKey(
+        "breakglass.Grant",
+        on_delete=models.PROTECT,
+        related_name="extensions",
+        null=True,
+        help_text="a plea for more time under this grant, not for a new one",
+    )
     reason = models.TextField()
     state = models.CharField(
         max_length=12, choices=[(s.value, s.value) for s in RequestState], default=RequestState.PENDING

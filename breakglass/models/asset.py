@@ -37,6 +37,9 @@ class Asset(models.Model):
     port = models.PositiveIntegerField(default=22)
     active = models.BooleanField(default=True)
     owner = models.CharField(max_length=120, blank=True)
+    legacy_algorithms = models.BooleanField(
+        default=False, help_text="speak old, weak SSH algorithms to this asset: a risk, shown as one"
+    )
     created_at = models.DateTimeField()
 
     class Meta:

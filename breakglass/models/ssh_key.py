@@ -13,6 +13,10 @@ class SshKey(models.Model):
     bits = models.PositiveIntegerField()
     blob = models.BinaryField(help_text="the key in SSH wire format, RFC 4253 section 6.6")
     fingerprint = models.CharField(max_length=80, unique=True)
+    verify_required = models.BooleanField(
+        default=False, help_text="a FIDO key that only counts with its PIN or biometric check"
+    )
+    counter = models.BigIntegerField(null=True, help_text="a FIDO key's last signature counter")
     created_at = models.DateTimeField()
     removed_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)

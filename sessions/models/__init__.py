@@ -1,8 +1,9 @@
 """The nouns of the data plane, one per file."""
 
 from sessions.models.channel import Channel
+from sessions.models.file_operation import FileOperation
 from sessions.models.recording import Recording
 from sessions.models.review import Review
 from sessions.models.ssh_session import SSHSession
 
-__all__ = ["Channel", "Recording", "Review", "SSHSession"]
+__all__ = ["Channel", "FileOperation", "Recording", "Review", "SSHSession"]

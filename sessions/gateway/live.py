@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
 LINE_BEFORE_FAREWELL = 0.008
-FAREWELL = 0.5
+FAREWELL = 3.0
 NEXT = {
     EndReason.EXPIRED: "Request access again if you need more time.",
     EndReason.IDLE: "Connect again while your grant runs.",
@@ -279,9 +279,17 @@ class LiveSession:
 
         A client that reads the line on a channel and the farewell in one go exits before it shows the line.
         """
+        books = threading.Thread(target=self._close_all_books, name="session-books", daemon=True)
+        books.start()
         if told:
             time.sleep(LINE_BEFORE_FAREWELL)
         self.person_leg.cut(Disconnect.BY_APPLICATION, text, patience=FAREWELL)
+        books.join()
+        if self.on_end is not None:
+            self.on_end(self)
+
+    def _close_all_books(self) -> None:
+        """Beside the farewell, which a client that is behind with its reading may hold up."""
         with self._lock:
             channels, self._channels = list(self._channels.values()), {}
             for channel in channels:
@@ -293,8 +301,6 @@ class LiveSession:
         with contextlib.suppress(RecordingFailed):
             self._recorder.close()
         self._clerk.ended(self)
-        if self.on_end is not None:
-            self.on_end(self)
 
     def _open_channels(self) -> list[SplicedChannel]:
         with self._lock:

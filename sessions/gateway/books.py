@@ -70,7 +70,8 @@ class Bookkeeper:
 
     def ended(self, session: LiveSession) -> None:
         totals = Totals(session.bytes_in, session.bytes_out)
-        session_id, reason, now = session.facts.session_id, session.reason or EndReason.CRASHED, clock.now()
+        session_id, reason = session.facts.session_id, session.reason or EndReason.CRASHED
+        now = session.ended_at or clock.now()
         self._entries.put(lambda: _end(session_id, reason, totals, now))
 
     def _run(self) -> None:

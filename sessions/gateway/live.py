@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -86,6 +87,7 @@ class LiveSession:
         self.asset_leg = asset_leg
         self.reason: EndReason | None = None
         self.ended = threading.Event()
+        self.ended_at: datetime | None = None
         self.last_typed = clock.monotonic()
         self.confirmed = self.last_typed
         self.warned: set[int] = set()
@@ -259,13 +261,14 @@ class LiveSession:
         with self._lock:
             if self.reason is not None:
                 return False
+            self.person_leg.mute()  # first: whatever its reader meets from here on doesn't cost the farewell
             self.reason = reason
+            self.ended_at = clock.now()
             self.ended.set()
         why = refusal(RefusalCode.SESSION_ENDED, why=END_WORDING[reason], next=NEXT.get(reason, ""))
         text = f"Breakglass: {why}"
         self.asset_leg.cut(Disconnect.BY_APPLICATION, "session over")
         self.asset_leg.bury()
-        self.person_leg.mute()
         told = 0
         for channel in self._open_channels():
             if not channel.tell_now(text):

@@ -201,7 +201,14 @@ def _grant_facts(grant: Grant) -> policy.GrantFacts:
         forward_to=tuple((destination.host, destination.port) for destination in spec.forward_to),
         idle_seconds=spec.idle_minutes * 60,
         hold_until_expiry=spec.hold_until_expiry,
+        files=_file_rules(spec),
     )
+
+
+def _file_rules(spec: PlaybookSpec) -> policy.FileRules:
+    if spec.files is None:
+        return policy.FileRules()
+    return policy.FileRules(spec.files.roots, spec.files.max_bytes, spec.files.keep_contents)
 
 
 def _locks() -> tuple[policy.LockFacts, ...]:

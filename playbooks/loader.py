@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from playbooks.digest import digest_of
 from playbooks.reading import Document, Loc, Problem, Unreadable, read
-from playbooks.schema import Approvers, Clock, Destination, Duration, PlaybookSpec, Requesters
+from playbooks.schema import Approvers, Clock, Destination, Duration, Files, PlaybookSpec, Requesters
 
 MAX_FILES = 500
 CATALOG = Path(__file__).parent / "catalog"
@@ -23,6 +23,7 @@ _NESTED: dict[str, type[BaseModel]] = {
     "approvers": Approvers,
     "requesters": Requesters,
     "forward_to": Destination,
+    "files": Files,
 }
 
 

@@ -77,6 +77,18 @@ def destination_host(value: str) -> str:
     return value.lower()
 
 
+def absolute_path(value: str) -> str:
+    """One folder or file by its full path on the asset, spelt in the one shortest way; never a pattern."""
+    if any(sign in value for sign in "*?[]{}"):
+        raise ValueError(f"{value!r} is a wildcard: name the folder in full")
+    parts = value.split("/")
+    if parts[0] or len(value) > 1024 or any(part in ("", ".", "..") for part in parts[1:]):
+        raise ValueError(
+            f"{value!r} is no plain absolute path: write it as /srv/backup, without '.', '..' and double or last '/'"
+        )
+    return block_text(value)
+
+
 def visible_text(value: str) -> str:
     """One line of text that shows what it is: no control, no bidirectional override, no blank edges."""
     if "\n" in value or "\r" in value:

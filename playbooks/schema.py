@@ -66,6 +66,7 @@ AssetName = Annotated[str, AfterValidator(rules.asset_name)]
 Login = Annotated[str, AfterValidator(rules.login_name)]
 Group = Annotated[str, AfterValidator(rules.group_name)]
 Host = Annotated[str, AfterValidator(rules.destination_host)]
+RootPath = Annotated[str, AfterValidator(rules.absolute_path)]
 Standard = Annotated[str, AfterValidator(_standard)]
 Groups = Annotated[tuple[Group, ...], Field(min_length=1, max_length=10), AfterValidator(rules.distinct)]
 
@@ -104,6 +105,9 @@ class Duration(_Model):
     max_minutes: int = Field(
         ge=5, le=MAX_MINUTES, description="the longest that may be asked for, at most 240"
     )
+    extensions: int = Field(
+        default=1, ge=0, le=5, description="how often a grant may be made longer, approved anew each time"
+    )
 
 
 class Clock(_Model):
@@ -123,6 +127,20 @@ class Approvers(_Model):
 
     groups: Groups = Field(description="groups of people, such as ot-leads")
     count: int = Field(ge=1, le=5, description="how many distinct people must approve")
+
+
+class Files(_Model):
+    """What may be done with files by sftp, scp and rsync. Left out: anywhere that the login may, any size."""
+
+    roots: Annotated[tuple[RootPath, ...], Field(max_length=20), AfterValidator(rules.distinct)] = Field(
+        default=(), description="a list of absolute paths: only what is inside may be touched"
+    )
+    max_bytes: int | None = Field(
+        default=None, ge=1, le=1 << 50, description="how many bytes a session may move, each way"
+    )
+    keep_contents: bool = Field(
+        default=False, description="true: a copy of what is moved is kept, encrypted, for the reviewers"
+    )
 
 
 class Requesters(_Model):
@@ -154,6 +172,7 @@ class PlaybookSpec(_Model):
     forward_to: Annotated[tuple[Destination, ...], Field(max_length=20), AfterValidator(rules.distinct)] = (
         Field(default=(), description="a list of host:port, needed with the channel forward")
     )
+    files: Files | None = Field(default=None, description="roots, max_bytes and keep_contents, with sftp")
     duration: Duration = Field(description="default_minutes and max_minutes")
     clock: Clock = Field(description="starts, and use_within_minutes with first_use")
     approvers: Approvers = Field(description="groups and count")
@@ -221,6 +240,8 @@ def _disagreements(spec: PlaybookSpec) -> list[tuple[str, str]]:
         found.append(
             ("forward_to", "names destinations, but channels lacks forward: add it, or remove these")
         )
+    if spec.files is not None and Channel.SFTP not in spec.channels:
+        found.append(("files", "bounds what is moved, but channels lacks sftp: add it, or remove this"))
     if not spec.escalate_minutes < spec.override_minutes < spec.lapse_minutes:
         found.append(
             ("lapse_minutes", "escalate_minutes, override_minutes and lapse_minutes must rise in this order")

@@ -38,6 +38,15 @@ Destination = tuple[str, int]
 
 
 @dataclass(frozen=True)
+class FileRules:
+    """What a session may do with files. Without roots: whatever the login may. `max_bytes` counts each way alone."""
+
+    roots: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    keep_contents: bool = False
+
+
+@dataclass(frozen=True)
 class PersonFacts:
     id: UUID
     username: str
@@ -93,6 +102,7 @@ class GrantFacts:
     forward_to: tuple[Destination, ...]
     idle_seconds: int
     hold_until_expiry: bool = False
+    files: FileRules = FileRules()
 
 
 @dataclass(frozen=True)
@@ -128,10 +138,14 @@ class Submit:
 
 @dataclass(frozen=True)
 class Connect:
-    """May this person get into this asset now? Without a login the grant's first one is meant."""
+    """May this person get into this asset now? Without a login the grant's first one is meant.
+
+    `grant_id`: by this very grant and no other, as a certificate or a connect code of it says.
+    """
 
     asset: str
     login: str | None = None
+    grant_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +171,7 @@ class Obligations:
     activate: bool = False
     record: bool = True
     hold_until_expiry: bool = False
+    files: FileRules = FileRules()
 
 
 @dataclass(frozen=True)
@@ -204,6 +219,11 @@ def allows_channel(
         shown = f"{destination[0]}:{destination[1]}" if destination else "nowhere"
         return refusal(RefusalCode.FORWARD_NOT_ALLOWED, destination=shown, allowed=named)
     return None
+
+
+def inside(path: str, roots: tuple[str, ...]) -> bool:
+    """Whether an absolute path, without `.`, `..` and symbolic links in it, is one of the roots or below one."""
+    return not roots or any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
 
 
 def _decide_submit(ask: Submit, facts: SubmitFacts) -> Decision:
@@ -262,7 +282,7 @@ def _live_grants(
 ) -> list[GrantFacts] | Deny:
     """The person's live grants for this asset, the preferred first; never an empty list."""
     own = [grant for grant in facts.grants if grant.person_id == facts.person.id and asset.id in grant.assets]
-    if isinstance(ask, Continue):
+    if ask.grant_id is not None:
         own = [grant for grant in own if grant.id == ask.grant_id]
     live = [grant for grant in own if state_at(grant.term, now) in LIVE]
     if live:
@@ -313,6 +333,7 @@ def _obligations(grant: GrantFacts, asset: AssetFacts, login: str) -> Obligation
         idle_seconds=grant.idle_seconds,
         activate=grant.term.state is GrantState.ARMED,
         hold_until_expiry=grant.hold_until_expiry,
+        files=grant.files,
     )
 
 

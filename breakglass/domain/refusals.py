@@ -28,6 +28,9 @@ class RefusalCode(StrEnum):
     LOGIN_NOT_IN_GRANT = "login_not_in_grant"
     CHANNEL_NOT_ALLOWED = "channel_not_allowed"
     FORWARD_NOT_ALLOWED = "forward_not_allowed"
+    FILE_OUTSIDE_ROOTS = "file_outside_roots"
+    FILE_LIMIT = "file_limit"
+    FILE_PROTOCOL = "file_protocol"
     TOO_MANY_CHANNELS = "too_many_channels"
     REQUEST_NOT_PENDING = "request_not_pending"
     REQUEST_LAPSED = "request_lapsed"
@@ -38,12 +41,18 @@ class RefusalCode(StrEnum):
     INCIDENT_BUSY = "incident_busy"
     PLAYBOOK_RETIRED = "playbook_retired"
     DURATION_OUT_OF_BOUNDS = "duration_out_of_bounds"
+    NO_MORE_TIME = "no_more_time"
+    EXTENSION_PENDING = "extension_pending"
     REASON_MISSING = "reason_missing"
     LOCKED = "locked"
     KEY_WEAK = "key_weak"
     KEY_TYPE = "key_type"
     KEY_IN_USE = "key_in_use"
     KEY_MALFORMED = "key_malformed"
+    KEY_CLONED = "key_cloned"
+    KEY_UNPROVEN = "key_unproven"
+    CERTIFICATE_REFUSED = "certificate_refused"
+    CONNECT_CODE_WRONG = "connect_code_wrong"
     HOST_KEY_CHANGED = "host_key_changed"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_REFUSED = "upstream_refused"
@@ -135,6 +144,16 @@ WORDING: dict[RefusalCode, Wording] = {
     C.FORWARD_NOT_ALLOWED: Wording(
         403, "This grant doesn't lead to {destination}.", "It leads to: {allowed}. The playbook names what may be reached."
     ),
+    C.FILE_OUTSIDE_ROOTS: Wording(
+        403, "This grant doesn't lead to {path}.", "Files may be touched inside: {roots}. The playbook names them."
+    ),
+    C.FILE_LIMIT: Wording(
+        403, "This session may move {limit} bytes each way, and {path} goes over that.",
+        "The playbook sets the bound; a wider one may allow more. Ask its approvers.",
+    ),
+    C.FILE_PROTOCOL: Wording(
+        400, "The {protocol} stream can't be followed: {problem}.", "What can't be read isn't passed on. Try another client."
+    ),
     C.TOO_MANY_CHANNELS: Wording(429, "There are {limit} channels open already.", "Close one first."),
     C.REQUEST_NOT_PENDING: Wording(409, "That request is {state} already.", "Nothing was changed."),
     C.REQUEST_LAPSED: Wording(409, "That request lapsed unanswered.", "The requester can send a new one."),
@@ -149,6 +168,12 @@ WORDING: dict[RefusalCode, Wording] = {
         409, "The playbook {playbook} can't be requested ({why}).", "The playbooks page lists those that can."
     ),
     C.DURATION_OUT_OF_BOUNDS: Wording(422, "{minutes} minutes is out of bounds.", "Ask for 1 to {longest} minutes."),
+    C.NO_MORE_TIME: Wording(
+        409, "This grant can't be made longer: {why}.", "Ask for access again before it ends: two grants may overlap."
+    ),
+    C.EXTENSION_PENDING: Wording(
+        409, "More time is asked for already: {request}.", "Wait for its answer, or withdraw it first."
+    ),
     C.REASON_MISSING: Wording(
         422, "A reason is needed: {least} characters or more.", "Say what is broken and what you will do."
     ),
@@ -160,6 +185,17 @@ WORDING: dict[RefusalCode, Wording] = {
     C.KEY_IN_USE: Wording(409, "That key is registered already.", "A key belongs to one person: make a new one."),
     C.KEY_MALFORMED: Wording(
         422, "That isn't an OpenSSH public key: {problem}.", "Paste the one line of the .pub file, not the private key."
+    ),
+    C.KEY_CLONED: Wording(
+        403, "That security key counts backwards: somebody may have a copy of it.",
+        "Don't use it any more: remove it on your profile page. Administrators were alarmed.",
+    ),
+    C.KEY_UNPROVEN: Wording(403, "The security key signed without {missing}.", "It was registered as one that asks for it."),
+    C.CERTIFICATE_REFUSED: Wording(
+        403, "That certificate can't be used: {problem}.", "Take a new one on the page of your grant."
+    ),
+    C.CONNECT_CODE_WRONG: Wording(
+        403, "That connect code is wrong, used or too old.", "Take a new one on the page of your grant: it lives for 60 s."
     ),
     C.HOST_KEY_CHANGED: Wording(
         502, "The host key of {asset} is not the one that was registered.",

@@ -70,6 +70,7 @@ def grant(**changes: Any) -> policy.GrantFacts:
         channels=frozenset({ChannelKind.SHELL}),
         forward_to=(("127.0.0.1", 8080),),
         idle_seconds=600,
+        files=policy.FileRules(("/srv/backup",), 10**9, keep_contents=True),
     )
     return replace(whole, **changes)
 

@@ -6,7 +6,7 @@ from itertools import chain, combinations
 
 import pytest
 
-from breakglass.domain.policy import ChannelKind, Destination, Obligations, allows_channel
+from breakglass.domain.policy import ChannelKind, Destination, Obligations, allows_channel, inside
 from breakglass.domain.refusals import RefusalCode
 from tests.domain.facts import FIRST, HIST, HOUR, NOON
 
@@ -50,3 +50,20 @@ def test_the_refusal_says_what_is_allowed() -> None:
     nothing = allows_channel(_obliged(frozenset()), ChannelKind.SHELL)
     assert nothing is not None
     assert "nothing" in nothing.help
+
+
+@pytest.mark.parametrize(
+    ("path", "roots", "expected"),
+    [
+        ("/srv/backup", ("/srv/backup",), True),
+        ("/srv/backup/a/b", ("/srv/backup",), True),
+        ("/srv/backup2", ("/srv/backup",), False),
+        ("/srv", ("/srv/backup",), False),
+        ("/", ("/srv/backup",), False),
+        ("/var/tmp/x", ("/srv/backup", "/var/tmp"), True),
+        ("/etc/passwd", (), True),
+        ("", ("/srv/backup",), False),
+    ],
+)
+def test_a_path_is_inside_a_root_or_outside(path: str, roots: tuple[str, ...], expected: bool) -> None:
+    assert inside(path, roots) is expected

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from playbooks.digest import canonical_bytes
 from playbooks.loader import CatalogErrors, load_catalog
 from playbooks.reading import MAX_BYTES
 from tests.playbooks_catalog.source import GOOD, load_text, problems_of, spoilt
@@ -106,3 +108,18 @@ def test_the_digest_ignores_comments_order_and_quoting(tmp_path: Path) -> None:
 )
 def test_the_digest_changes_with_every_word(tmp_path: Path, old: str, new: str) -> None:
     assert load_text(tmp_path, spoilt(old, new)).digest != load_text(tmp_path, GOOD).digest
+
+
+def test_a_playbook_without_file_rules_keeps_the_digest_that_it_had_before_there_were_any(
+    tmp_path: Path,
+) -> None:
+    plain = load_text(tmp_path, GOOD)
+    assert "files" not in json.loads(canonical_bytes(plain.spec))
+    text = GOOD.replace("channels: [shell, exec]", "channels: [sftp]\nfiles:\n  roots: [/srv/backup]")
+    bounded = load_text(tmp_path, text)
+    assert json.loads(canonical_bytes(bounded.spec))["files"] == {
+        "roots": ["/srv/backup"], "max_bytes": None, "keep_contents": False,
+    }  # fmt: skip
+    assert (
+        len({plain.digest, bounded.digest, load_text(tmp_path, text.replace("/srv/b", "/srv/c")).digest}) == 3
+    )

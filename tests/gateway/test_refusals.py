@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -139,24 +136,6 @@ def test_agent_x11_and_remote_forwarding_are_refused_and_written_down(
     assert said in done.stderr, done.stderr
     house.ended()
     assert any(data["refusal"] == "not_offered" for data in house.audited("gateway:channel:refused"))
-
-
-@pytest.fixture
-def page() -> Iterator[int]:
-    """A small page on loopback, as an asset's own status page is."""
-
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"status: fine")
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
 
 
 def test_a_forward_leads_to_the_named_address_only(house: House, page: int) -> None:

@@ -47,6 +47,7 @@ PUBKEYS = (
     "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256",
 )  # fmt: skip
 CONNECTION_MESSAGES = tuple(range(80, 83)) + tuple(range(90, 101))
+GREETING = b"SSH-2.0-Breakglass\r\n"
 
 log = logging.getLogger("breakglass.gateway")
 
@@ -70,7 +71,7 @@ class Leg(Transport):
     _preferred_ciphers: tuple[str, ...] = GCM + CTR
     _preferred_macs: tuple[str, ...] = ETM
     _preferred_pubkeys = PUBKEYS
-    _CLIENT_ID = "Breakglass"
+    _CLIENT_ID = GREETING.decode().strip().rpartition("-")[2]
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, packetizer_class=Packetizer)  # type: ignore[arg-type]
@@ -218,15 +219,30 @@ class Leg(Transport):
             if self._cut:
                 return True
             raise SSHException("data for a channel that isn't open")
-        end.on_data(plain, count, size, extended)
+        try:
+            end.on_data(plain, count, size, extended)
+        except EOFError as error:
+            self._outlive(error)
         return True
 
     def _dispatcher(self, number: int) -> Callable[[Message], None]:
         def dispatch(m: Message) -> None:
-            if not self._cut:
+            if self._cut:
+                return
+            try:
                 self._dispatch(number, Reader(m.get_remainder()))
+            except EOFError as error:
+                self._outlive(error)
 
         return dispatch
+
+    def _outlive(self, error: EOFError) -> None:
+        """What a message met was the session's end, or the other leg's: this one still has a farewell to deliver."""
+        if not self._cut and isinstance(error, LegGone) and error.leg is not self:
+            assert self.connection is not None
+            self.connection.on_down(error)
+        if not self._cut:
+            raise error
 
     def _dispatch(self, number: int, body: Reader) -> None:
         assert self.connection is not None
@@ -243,6 +259,8 @@ class Leg(Transport):
     def _dispatch_channel(self, number: int, body: Reader) -> None:
         end = self.ends.get(body.u32())
         if end is None:
+            if self._cut:
+                return
             raise SSHException("a message for a channel that isn't open")
         if number == Msg.WINDOW_ADJUST:
             end.on_adjust(body.u32())
@@ -273,9 +291,16 @@ class ServerLeg(Leg):
     """The leg towards the person. Until somebody is authenticated nothing but authentication is heard."""
 
     def __init__(
-        self, sock: socket.socket, host_key: Any, make_authenticator: Callable[[ServerLeg], Authenticator]
+        self,
+        sock: socket.socket,
+        host_key: Any,
+        make_authenticator: Callable[[ServerLeg], Authenticator],
+        heard: bytes | None = None,
     ):
+        """`heard` is what the client said in the lobby, where our version line was sent to it; None without one."""
         super().__init__(sock)
+        if heard is not None:
+            self.packetizer.continue_after(heard)
         self.add_server_key(host_key)
         self.host_key_name = str(host_key.get_name())
         self._make_authenticator = make_authenticator
@@ -303,6 +328,8 @@ class ServerLeg(Leg):
 
     def _negotiate_keys(self, m: Message) -> None:
         """RFC 4253 section 7: a guessed packet that follows a client's offer is ignored where the guess is wrong."""
+        if self.session_id is not None and not self.is_authenticated():
+            raise SSHException("keys are exchanged again only after authentication")
         body = Reader(m.get_remainder())
         body.take(16)
         lists = [body.string(8192).decode("ascii", "replace").split(",") for _ in range(10)]

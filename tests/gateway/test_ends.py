@@ -14,6 +14,8 @@ from breakglass.services import grants, locks, people
 from sessions import services
 from sessions.gateway import watchdog
 from sessions.gateway.live import LiveSession
+from sessions.gateway.relay import PersonSide
+from sessions.gateway.transport import LegGone
 from sessions.states import EndReason
 from tests.gateway import house as building
 from tests.gateway.house import House
@@ -294,3 +296,25 @@ def test_a_kill_reaches_the_client_while_its_command_still_runs(house: House) ->
     session = live(house)
     session.end(EndReason.KILLED)
     client.wait(5)
+
+
+@pytest.mark.parametrize("met", ["the session's end", "the asset's end"])
+def test_the_farewell_reaches_a_client_whose_message_meets_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch, met: str
+) -> None:
+    """The reader of the person's connection is in the middle of a message while the session ends around it."""
+    house.grant()
+    original = PersonSide.on_adjust
+
+    def meeting(side: PersonSide, count: int) -> None:
+        if met == "the session's end":
+            side.channel.session.end(EndReason.EXPIRED)
+        raise LegGone(side.channel.session.asset_leg, EOFError("gone")) if count else original(side, count)
+
+    client = house.popen("cat /dev/zero")
+    assert client.stdout is not None and client.stderr is not None
+    client.stdout.read(1_000_000)
+    monkeypatch.setattr(PersonSide, "on_adjust", meeting)
+    _, err = client.communicate(timeout=30)
+    said = b"the time of your grant is over" if met == "the session's end" else b"the asset"
+    assert said in err and b"Received disconnect from" in err

@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and two rules: the audit trail's triggers step aside for flushes only; CI skips nothing."""
+"""Fixtures for all tests, and two rules: a test that commits leaves empty tables; CI skips nothing."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import TransactionTestCase
 from playwright.sync_api import Browser
 
-from breakglass.domain.audit import GENESIS
-from breakglass.models import AuditHead
-from breakglass.models.audit_event import PROTECT, UNPROTECT
 from tests.support import cast as people_of_the_house
 from tests.support import needs
 from tests.support.browser import chromium
 from tests.support.cast import Cast
 from tests.support.clock import FrozenClock
+from tests.support.emptying import empty_all_tables
 from tests.support.stack import Stack, start
 
 IN_CI = bool(os.environ.get("CI"))
@@ -73,7 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*programs): runs only where these programs are installed")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
-    _flush_around_the_triggers()
+    _empty_instead_of_flushing()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -105,22 +102,10 @@ def _uses_database(item: pytest.Item) -> bool:
     )
 
 
-def _flush_around_the_triggers() -> None:
-    """A transactional test ends with a flush of all tables, which the audit trail's triggers would refuse."""
-    original = TransactionTestCase._fixture_teardown
+def _empty_instead_of_flushing() -> None:
+    """How a transactional test ends: see `tests.support.emptying`."""
 
     def teardown(case: TransactionTestCase) -> None:
-        _execute(UNPROTECT[connection.vendor])
-        try:
-            original(case)
-        finally:
-            AuditHead.objects.get_or_create(id=1, defaults={"seq": 0, "hash": GENESIS})
-            _execute(PROTECT[connection.vendor])
+        empty_all_tables()
 
     TransactionTestCase._fixture_teardown = teardown  # type: ignore[method-assign]
-
-
-def _execute(statements: tuple[str, ...]) -> None:
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)

@@ -221,4 +221,13 @@ def _get(grant_id: UUID) -> Grant:
 
 
 def _schedule_end(grant_id: UUID, at: datetime | None) -> None:
+def held(grant_id: UUID, person: Person, now: datetime) -> Grant:
+    """The person's own grant while it lives. Raises Refused `not_found`, `grant_foreign`, `grant_ended`."""
+    grant = _get(grant_id)
+    if grant.person_id != person.pk:
+        raise refuse(RefusalCode.GRANT_FOREIGN)
+    _refuse_ended(grant, now)
+    return grant
+
+
     later.ask("breakglass.end_grant", str(grant_id), eta=at)

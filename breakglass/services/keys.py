@@ -1,4 +1,7 @@
-"""The ssh public keys that people register (RFC 4253 section 6.6; RFC 8332, RFC 8709, RFC 5656)."""
+"""The ssh public keys that people register (RFC 4253 section 6.6; RFC 8332, RFC 8709, RFC 5656; OpenSSH's PROTOCOL.u2f).
+
+A FIDO key's public half doesn't tell whether it asks for a PIN: its person says so, and from then on it must.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,27 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
+from breakglass import queries
 from breakglass.domain.audit import AuditTag
+from breakglass.domain.permissions import ADMINISTRATORS
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.domain.text import one_line
 from breakglass.models import Person, SshKey
-from breakglass.services import audit, second_factor
+from breakglass.services import audit, notices, second_factor
+from breakglass.services.ssh_wire import Fields
 
 LEAST_RSA_BITS = 3072
 MOST_LINE = 16_384
 # By their whole names: a certificate of such a key begins with the same words, and is no key.
 ECDSA = frozenset({"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"})
+FIDO_ED25519 = "sk-ssh-ed25519@openssh.com"
+FIDO_ECDSA = "sk-ecdsa-sha2-nistp256@openssh.com"
+FIDO = frozenset({FIDO_ED25519, FIDO_ECDSA})
+APPLICATION = "ssh:"  # what ssh-keygen makes keys for; a web site's key says something else
+
+FidoPublic = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,33 @@ class ParsedKey:
     fingerprint: str
     bits: int
     comment: str
+
+
+@dataclass(frozen=True)
+class FidoKey:
+    """The public half of a key that lives in a security key."""
+
+    public: FidoPublic
+    application: str
+
+
+def fido_key(blob: bytes, kind: str) -> FidoKey:
+    """Raises ValueError for a blob that isn't one of this type, or is of another application than ssh's."""
+    fields = Fields(blob)
+    public: FidoPublic
+    if fields.text() != kind:
+        raise ValueError("the type isn't the key's own")
+    if kind == FIDO_ED25519:
+        public = ed25519.Ed25519PublicKey.from_public_bytes(fields.string())
+    elif kind == FIDO_ECDSA and fields.text() == "nistp256":
+        public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), fields.string())
+    else:
+        raise ValueError("not a FIDO key")
+    application = fields.text()
+    fields.end()
+    if not application.startswith(APPLICATION):
+        raise ValueError("a key of another application")
+    return FidoKey(public, application)
 
 
 def fingerprint(blob: bytes) -> str:
@@ -54,7 +94,7 @@ def parse_public_key(line: str) -> ParsedKey:
         raise refuse(RefusalCode.KEY_TYPE, type="DSA")
     try:
         blob = base64.b64decode(encoded, validate=True)
-        key = load_ssh_public_key(f"{kind} {encoded}".encode())
+        key = fido_key(blob, kind) if kind in FIDO else load_ssh_public_key(f"{kind} {encoded}".encode())
     except UnsupportedAlgorithm:
         raise refuse(RefusalCode.KEY_TYPE, type=_plain(kind)) from None
     except (ValueError, binascii.Error):
@@ -64,14 +104,22 @@ def parse_public_key(line: str) -> ParsedKey:
     return ParsedKey(kind, blob, fingerprint(blob), bits, comment)
 
 
-def register(person: Person, line: str, label: str, code: str, now: datetime) -> SshKey:
-    """Add a key, with a fresh second factor. Raises Refused for a poor key, a wrong code or a key in use."""
+def register(
+    person: Person, line: str, label: str, code: str, now: datetime, *, verify_required: bool = False
+) -> SshKey:
+    """Add a key, with a fresh second factor. Raises Refused for a poor key, a wrong code or a key in use.
+
+    `verify_required`: a FIDO key that counts only when it has asked for its PIN or a finger.
+    """
     try:
         parsed = parse_public_key(line)
+        if verify_required and parsed.type not in FIDO:
+            problem = "Only a security key can ask for its PIN; this is another kind of key."
+            raise refuse(RefusalCode.BAD_INPUT, problem=problem, needs=("verify_required",))
         if SshKey.objects.filter(fingerprint=parsed.fingerprint).exists():
             raise refuse(RefusalCode.KEY_IN_USE)
         proof = second_factor.verify(person, code, now)
-        return _store(person, parsed, label, proof.name, now)
+        return _store(person, parsed, label, proof.name, now, verify_required)
     except Refused as refused:
         audit.record_refusal(AuditTag.KEY_REFUSED, refused, actor=person, subject=person, now=now)
         raise
@@ -95,7 +143,32 @@ def remove(person: Person, key_id: int, now: datetime) -> None:
         )
 
 
-def _store(person: Person, parsed: ParsedKey, label: str, factor: str, now: datetime) -> SshKey:
+def count(key: SshKey, counter: int, now: datetime) -> None:
+    """Take note of a FIDO key's verified signature. Raises Refused `key_cloned` when its counter didn't go on.
+
+    A key that doesn't count says 0 for ever (WebAuthn section 6.1.1); once it counted it may not say 0 again.
+    """
+    behind = Q(counter=None) | (Q(counter__lt=counter) if counter else Q(counter=0))
+    if SshKey.objects.filter(behind, pk=key.pk).update(counter=counter):
+        return
+    refused = refuse(RefusalCode.KEY_CLONED)
+    with transaction.atomic():
+        data = {"fingerprint": key.fingerprint, "counter": counter, "refusal": str(refused.refusal.code)}
+        audit.append(AuditTag.KEY_CLONED, actor=key.person, subject=key, now=now, data=data)
+        notices.queue(
+            [key.person, *queries.people_in([ADMINISTRATORS])],
+            topic=f"key:{key.pk}",
+            subject=f"Alarm: a security key of {key.person.username} may have been cloned",
+            body=f"Its counter went back: {key.fingerprint}. The login was refused. Remove the key and find out.",
+            path="/profile/",
+            now=now,
+        )
+    raise refused
+
+
+def _store(
+    person: Person, parsed: ParsedKey, label: str, factor: str, now: datetime, verify_required: bool = False
+) -> SshKey:
     try:
         with transaction.atomic():
             key = SshKey.objects.create(
@@ -105,6 +178,7 @@ def _store(person: Person, parsed: ParsedKey, label: str, factor: str, now: date
                 bits=parsed.bits,
                 blob=parsed.blob,
                 fingerprint=parsed.fingerprint,
+                verify_required=verify_required,
                 created_at=now,
             )
             audit.append(
@@ -112,7 +186,12 @@ def _store(person: Person, parsed: ParsedKey, label: str, factor: str, now: date
                 actor=person,
                 subject=key,
                 now=now,
-                data={"fingerprint": parsed.fingerprint, "type": parsed.type, "factor": factor},
+                data={
+                    "fingerprint": parsed.fingerprint,
+                    "type": parsed.type,
+                    "factor": factor,
+                    "verify_required": verify_required,
+                },
             )
     except IntegrityError:
         raise refuse(RefusalCode.KEY_IN_USE) from None
@@ -121,6 +200,8 @@ def _store(person: Person, parsed: ParsedKey, label: str, factor: str, now: date
 
 def _strength(kind: str, key: object) -> int:
     match key:
+        case FidoKey():
+            return 256
         case ed25519.Ed25519PublicKey() if kind == "ssh-ed25519":
             return 256
         case ec.EllipticCurvePublicKey() if kind in ECDSA:

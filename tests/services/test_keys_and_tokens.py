@@ -9,12 +9,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from breakglass import queries
 from breakglass.domain.refusals import RefusalCode as Code
-from breakglass.models import ApiToken, SshKey
+from breakglass.models import ApiToken, Notice, SshKey
 from breakglass.services import keys, people, tokens
 from tests.services.scene import Scene, last, refused, tags, trail_text
 from tests.support import cast as house
@@ -27,8 +27,12 @@ def _line(*parts: bytes) -> str:
     return f"{parts[0].decode()} {base64.b64encode(blob).decode()}"
 
 
-# A hardware key: `cryptography` reads it as plain Ed25519, which would drop what makes it one.
-SECURITY_KEY = _line(b"sk-ssh-ed25519@openssh.com", bytes(range(32)), b"ssh:")
+ED25519_SK = b"sk-ssh-ed25519@openssh.com"
+ECDSA_SK = b"sk-ecdsa-sha2-nistp256@openssh.com"
+SECURITY_KEY = _line(ED25519_SK, bytes(range(32)), b"ssh:")
+POINT = ec.generate_private_key(ec.SECP256R1()).public_key()
+POINT_BYTES = POINT.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+ECDSA_SECURITY_KEY = _line(ECDSA_SK, b"nistp256", POINT_BYTES, b"ssh:")
 
 
 def _rsa(bits: int) -> str:
@@ -98,7 +102,12 @@ def test_a_certificate_is_no_key(scene: Scene, tmp_path: Path, kind: str) -> Non
         ("ssh-ed25519 " + "A" * 20_000, Code.KEY_MALFORMED),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", Code.KEY_MALFORMED),
         ("sk-ssh-ed25519@openssh.com AAAA", Code.KEY_MALFORMED),
-        (SECURITY_KEY, Code.KEY_TYPE),
+        (_line(ED25519_SK, bytes(range(32)), b"https://example.org"), Code.KEY_MALFORMED),
+        (_line(ED25519_SK, bytes(range(31)), b"ssh:"), Code.KEY_MALFORMED),
+        (_line(ED25519_SK, bytes(range(32)), b"ssh:", b"more"), Code.KEY_MALFORMED),
+        (_line(ECDSA_SK, b"nistp256", b"\x04" + bytes(64), b"ssh:"), Code.KEY_MALFORMED),
+        (_line(ECDSA_SK, b"nistp384", POINT_BYTES, b"ssh:"), Code.KEY_MALFORMED),
+        (SECURITY_KEY.replace("sk-ssh-ed25519@", "sk-ecdsa-sha2-nistp256@"), Code.KEY_MALFORMED),
         ("ssh-quantum AAAA", Code.KEY_TYPE),
         ('command="rm" ssh-ed25519 AAAA', Code.KEY_MALFORMED),
         ("\x1b[31mred AAAA", Code.KEY_TYPE),
@@ -109,6 +118,46 @@ def test_what_is_no_key_is_refused_and_never_echoed_raw(scene: Scene, line: str,
         _register(scene, line)
     assert "\x1b" not in str(said[0])
     assert "\x1b" not in trail_text()
+
+
+@pytest.mark.parametrize("line", [SECURITY_KEY, ECDSA_SECURITY_KEY])
+def test_a_security_key_is_taken_as_what_it_is(scene: Scene, line: str) -> None:
+    key = _register(scene, line)
+    assert (key.type, key.verify_required, key.counter) == (line.split(maxsplit=1)[0], False, None)
+
+
+def test_a_security_key_may_be_one_that_asks_for_its_pin_and_no_other_key_may(scene: Scene) -> None:
+    person = scene.cast.rita
+    with refused(Code.BAD_INPUT):
+        keys.register(
+            person, house.new_key()[1], "", scene.code(person), scene.now, verify_required=True
+        )  # burns no code
+    key = keys.register(person, SECURITY_KEY, "", scene.code(person), scene.now, verify_required=True)
+    assert key.verify_required
+    assert last("ssh_key:registered").data["verify_required"] is True
+
+
+def test_a_counter_goes_on_or_the_alarm_goes_off(scene: Scene) -> None:
+    key = _register(scene, SECURITY_KEY)
+    for counter in (4, 5, 9):
+        keys.count(key, counter, scene.now)
+    for counter in (9, 5, 0):
+        with refused(Code.KEY_CLONED):
+            keys.count(key, counter, scene.now)
+    key.refresh_from_db()
+    assert key.counter == 9
+    assert last("ssh_key:cloned").data["fingerprint"] == key.fingerprint
+    told = {notice.person.username for notice in Notice.objects.filter(topic=f"key:{key.pk}")}
+    assert told == {"rita", "admin"}
+
+
+def test_a_key_that_does_not_count_is_no_clone_until_it_counts(scene: Scene) -> None:
+    key = _register(scene, SECURITY_KEY)
+    for _ in range(3):
+        keys.count(key, 0, scene.now)
+    keys.count(key, 1, scene.now)
+    with refused(Code.KEY_CLONED):
+        keys.count(key, 0, scene.now)
 
 
 def test_two_lines_are_not_one_key(scene: Scene) -> None:

@@ -12,7 +12,7 @@ from django.db.models import F, Prefetch, Q, QuerySet
 
 from breakglass.domain import approvals, permissions, policy
 from breakglass.domain.approvals import Verdict
-from breakglass.domain.grants import GrantState
+from breakglass.domain.grants import ENDED, GrantState
 from breakglass.domain.permissions import Actor, Thing, Verb
 from breakglass.domain.policy import ChannelKind, LockKind
 from breakglass.domain.refusals import RefusalCode, refuse
@@ -227,9 +227,8 @@ def thing_of_request(request: AccessRequest) -> Thing:
 
 def thing_of_grant(grant: Grant) -> Thing:
     """Whose grant it is, who decides about it, and who decided on it (they don't review it)."""
-    approver_ids = frozenset(
-        Approval.objects.filter(request_id=grant.request_id).values_list("person_id", flat=True)
-    )
+    deciding = Q(request_id=grant.request_id) | Q(request__extends=grant)
+    approver_ids = frozenset(Approval.objects.filter(deciding).values_list("person_id", flat=True))
     return Thing(
         owner_id=grant.person_id, approver_groups=rule_of(grant.playbook).groups, approver_ids=approver_ids
     )
@@ -269,7 +268,7 @@ def decisions_on(request: AccessRequest) -> list[approvals.Decision]:
 
 
 _REQUESTS = AccessRequest.objects.select_related(
-    "requester", "playbook", "incident", "grant"
+    "requester", "playbook", "incident", "grant", "extends", "extends__request"
 ).prefetch_related("assets", Prefetch("approvals", Approval.objects.select_related("person")))
 
 
@@ -302,7 +301,8 @@ def inbox_of(person: Person, now: datetime) -> list[AccessRequest]:
     """What waits for this person's decision, oldest first."""
     groups = groups_of(person)
     pending = _REQUESTS.filter(state=RequestState.PENDING, lapses_at__gt=now).exclude(requester=person)
-    waiting = pending.exclude(approvals__person=person).order_by("submitted_at", "number")
+    waiting = pending.exclude(approvals__person=person).exclude(extends__state__in=ENDED)
+    waiting = waiting.order_by("submitted_at", "number")
     return [request for request in waiting if groups & rule_of(request.playbook).groups]
 
 

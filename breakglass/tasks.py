@@ -7,7 +7,7 @@ from uuid import UUID
 from celery import shared_task
 
 from breakglass import clock
-from breakglass.services import grants, notices, requests
+from breakglass.services import extensions, grants, notices, requests
 
 
 @shared_task(name="breakglass.sweep")
@@ -17,6 +17,7 @@ def sweep() -> None:
     grants.expire_due(now)
     requests.escalate_due(now)
     requests.lapse_due(now)
+    extensions.withdraw_moot(now)
 
 
 @shared_task(name="breakglass.end_grant")

@@ -77,6 +77,7 @@ class AuditTag(StrEnum):
     RECORDING_RECOVERED = "recordings:recording:recovered"
     RECORDING_VIEWED = "recordings:recording:viewed"
     RECORDING_DOWNLOADED = "recordings:recording:downloaded"
+    FILE_DOWNLOADED = "recordings:file:downloaded"
     RECORDING_DAMAGED = "recordings:recording:damaged"
     REVIEW_DUE = "reviews:review:due"
     REVIEW_SIGNED = "reviews:review:signed"

@@ -64,6 +64,11 @@ class AccessRequest(models.Model):
     def duration(self) -> timedelta:
         return timedelta(minutes=self.minutes)
 
+    @property
+    def title(self) -> str:
+        """What is asked for, in a few words. More time is never shown as new access."""
+        return f"More time: {self.playbook.title}" if self.extends_id else self.playbook.title
+
     def __str__(self) -> str:
         return self.label
 

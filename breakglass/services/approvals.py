@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from breakglass import doorbell
+from breakglass import clock, doorbell
 from breakglass.domain import approvals, policy
 from breakglass.domain.approvals import Verdict
 from breakglass.domain.audit import AuditTag
@@ -15,7 +15,7 @@ from breakglass.domain.permissions import Verb, may
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.domain.requests import RequestState
 from breakglass.domain.text import plain
-from breakglass.models import AccessRequest, Approval, Person
+from breakglass.models import AccessRequest, Approval, Grant, Person
 from breakglass.queries import (
     actor_of,
     approvers_of,
@@ -25,14 +25,14 @@ from breakglass.queries import (
     submit_facts,
     thing_of_request,
 )
-from breakglass.services import audit, grants, notices, requests, second_factor
+from breakglass.services import audit, extensions, grants, notices, requests, second_factor
 from breakglass.services.second_factor import FactorProof
 
 MOST_COMMENT = 2000
 
 
 def approve(request_id: UUID, person: Person, code: str, comment: str, now: datetime) -> AccessRequest:
-    """Say yes. When the playbook's quorum is reached the grant is issued in the same transaction.
+    """Say yes. When the playbook's quorum is reached the grant is issued, or made longer, in the same transaction.
 
     Raises Refused (audited): `own_request` first of all, then `not_an_approver`, `already_decided`,
     `request_lapsed`, `request_not_pending`, whatever the second factor says, and what stands against the request now.
@@ -55,12 +55,12 @@ def _decide(
     )
     if request is None or not may(actor_of(person), Verb.SEE_REQUEST, thing_of_request(request)):
         raise refuse(RefusalCode.NOT_FOUND, what="request")
-    comment = plain(comment, MOST_COMMENT)
+    comment, began = plain(comment, MOST_COMMENT), clock.monotonic()
     try:
         _refuse_unfit(request, person, verdict, comment, now)
         proof = second_factor.verify(person, code, now)
         with transaction.atomic():
-            return _commit(request_id, person, proof, comment, verdict, now)
+            return _commit(request_id, person, proof, comment, verdict, now, began)
     except Refused as refused:
         audit.record_refusal(
             AuditTag.APPROVAL_REFUSED, refused, actor=person, subject=request, now=now, verdict=str(verdict)
@@ -92,6 +92,8 @@ def _refuse_unfit(
 
 def _refuse_standing(request: AccessRequest, now: datetime) -> None:
     """What was fine when it was asked may be locked, closed or disabled now. The pinned version is what counts."""
+    if request.extends_id is not None:
+        extensions.refuse_unfit(request, now)
     assets = tuple(request.assets.values_list("name", flat=True))
     ask = policy.Submit(request.playbook.slug, assets, request.login or None, request.minutes, request.reason)
     facts = submit_facts(request.requester, request.playbook, request.incident_id, assets, pinned=True)
@@ -101,13 +103,20 @@ def _refuse_standing(request: AccessRequest, now: datetime) -> None:
 
 
 def _commit(
-    request_id: UUID, person: Person, proof: FactorProof, comment: str, verdict: Verdict, now: datetime
+    request_id: UUID,
+    person: Person,
+    proof: FactorProof,
+    comment: str,
+    verdict: Verdict,
+    now: datetime,
+    began: float,
 ) -> AccessRequest:
     request = (
         AccessRequest.objects.select_for_update(no_key=True, of=("self",))
         .select_related("playbook", "requester", "incident")
         .get(pk=request_id)
     )
+    longer = extensions.lock_grant(request)
     _refuse_unfit(request, person, verdict, comment, now)
     try:
         with transaction.atomic():
@@ -124,7 +133,9 @@ def _commit(
     tag = AuditTag.APPROVAL_GIVEN if verdict is Verdict.APPROVED else AuditTag.APPROVAL_DENIED
     data = {"request": request.label, "comment": comment, "factor": proof.name}
     audit.append(tag, actor=person, subject=request, now=now, data=data)
-    _tally(request, person, now)
+    # However long the locks took to get, an end that came meanwhile has come.
+    waited = timedelta(seconds=clock.monotonic() - began)
+    _tally(request, person, now, longer, now + waited)
     doorbell.ring(f"request:{request.pk}")
     return request
 
@@ -135,7 +146,9 @@ def _standing(request: AccessRequest) -> list[approvals.Decision]:
     return [decision for decision in decisions_on(request) if decision.person_id in able]
 
 
-def _tally(request: AccessRequest, person: Person, now: datetime) -> None:
+def _tally(
+    request: AccessRequest, person: Person, now: datetime, longer: Grant | None, moment: datetime
+) -> None:
     outcome = approvals.outcome(
         rule_of(request.playbook), requester_id=request.requester_id, decisions=_standing(request)
     )
@@ -144,13 +157,15 @@ def _tally(request: AccessRequest, person: Person, now: datetime) -> None:
     target = RequestState.APPROVED if outcome is Verdict.APPROVED else RequestState.DENIED
     if not requests.advance(request, target, by=person, now=now):
         requests.refuse_decided(request, now)
-    if target is RequestState.APPROVED:
+    if target is RequestState.APPROVED and longer is not None:
+        extensions.lengthen(request, longer, moment)
+    elif target is RequestState.APPROVED:
         grants.issue(request, now)
     notices.queue(
         [request.requester],
         topic=f"request:{request.pk}",
         subject=f"{request.label} was {target}",
-        body=f"{request.playbook.title}: {target} by {person.get_full_name()}.",
+        body=f"{request.title}: {target} by {person.get_full_name()}.",
         path=f"/requests/{request.pk}/",
         now=now,
     )

@@ -18,7 +18,9 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import plain
 from breakglass.models import AccessRequest, Grant, GrantedAsset, Person
 from breakglass.queries import actor_of, spec_of, thing_of_grant
-from breakglass.services import audit, notices, second_factor
+from breakglass.services import audit, extensions, notices, second_factor
+
+ANY = Q()
 
 _TAGS = {
     GrantState.ACTIVE: AuditTag.GRANT_ACTIVATED,
@@ -67,9 +69,13 @@ def advance(
     by: Person | None,
     now: datetime,
     data: dict[str, Any] | None = None,
+    only: Q = ANY,
     **fields: Any,
 ) -> bool:
-    """Move the grant to `target` if nobody was first; True when this call did it. The audit row commits with it."""
+    """Move the grant to `target` if nobody was first; True when this call did it. The audit row commits with it.
+
+    `only`: and if this is true of the row at that moment.
+    """
     source = GrantState(grant.state)
     if not may_become(source, target):
         return False
@@ -77,7 +83,7 @@ def advance(
         fields.setdefault("ended_at", now)
         fields.setdefault("ended_by", by)
     with transaction.atomic():
-        if not Grant.objects.filter(pk=grant.pk, state=source).update(state=target, **fields):
+        if not Grant.objects.filter(only, pk=grant.pk, state=source).update(state=target, **fields):
             return False
         audit.append(_TAGS[target], actor=by, subject=grant, now=now, data=data)
         doorbell.ring(f"grant:{grant.pk}", state=str(target))
@@ -124,7 +130,9 @@ def release(grant_id: UUID, person: Person, now: datetime) -> Grant:
     grant = _get(grant_id)
     if grant.person_id != person.pk:
         raise refuse(RefusalCode.GRANT_FOREIGN)
-    return _end(grant_id, GrantState.RELEASED, person, now, note="")
+    ended = _end(grant_id, GrantState.RELEASED, person, now, note="")
+    extensions.withdraw_moot(now, grant_id)
+    return ended
 
 
 def revoke(grant_id: UUID, person: Person, reason: str, code: str, now: datetime) -> Grant:
@@ -139,7 +147,9 @@ def revoke(grant_id: UUID, person: Person, reason: str, code: str, now: datetime
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why the grant is revoked.", needs=("reason",))
     _refuse_ended(grant, now)
     second_factor.verify(person, code, now)
-    return _end(grant_id, GrantState.REVOKED, person, now, note=plain(reason, 500))
+    ended = _end(grant_id, GrantState.REVOKED, person, now, note=plain(reason, 500))
+    extensions.withdraw_moot(now, grant_id)
+    return ended
 
 
 def revoke_for_incident(incident_id: UUID, person: Person, now: datetime) -> int:
@@ -180,7 +190,13 @@ def _expire(grant: Grant, now: datetime) -> bool:
     ended_at = grant.use_by if grant.state == GrantState.ARMED else grant.ends_at
     with transaction.atomic():
         if not advance(
-            grant, GrantState.EXPIRED, by=None, now=now, data={"ended": ended_at}, ended_at=ended_at
+            grant,
+            GrantState.EXPIRED,
+            by=None,
+            now=now,
+            data={"ended": ended_at},
+            only=over(now),  # it may have been made longer since it was read
+            ended_at=ended_at,
         ):
             return False
         notices.queue(
@@ -205,6 +221,15 @@ def _end(grant_id: UUID, target: GrantState, person: Person, now: datetime, note
     return grant
 
 
+def held(grant_id: UUID, person: Person, now: datetime) -> Grant:
+    """The person's own grant while it lives. Raises Refused `not_found`, `grant_foreign`, `grant_ended`."""
+    grant = _get(grant_id)
+    if grant.person_id != person.pk:
+        raise refuse(RefusalCode.GRANT_FOREIGN)
+    _refuse_ended(grant, now)
+    return grant
+
+
 def _refuse_ended(grant: Grant, now: datetime) -> None:
     state = state_at(grant.term, now)
     if state in ENDED:
@@ -221,13 +246,4 @@ def _get(grant_id: UUID) -> Grant:
 
 
 def _schedule_end(grant_id: UUID, at: datetime | None) -> None:
-def held(grant_id: UUID, person: Person, now: datetime) -> Grant:
-    """The person's own grant while it lives. Raises Refused `not_found`, `grant_foreign`, `grant_ended`."""
-    grant = _get(grant_id)
-    if grant.person_id != person.pk:
-        raise refuse(RefusalCode.GRANT_FOREIGN)
-    _refuse_ended(grant, now)
-    return grant
-
-
     later.ask("breakglass.end_grant", str(grant_id), eta=at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from breakglass.models import (
     AccessRequest,
     Asset,
     AuditHead,
+    Grant,
     Incident,
     Person,
     PlaybookVersion,
@@ -47,6 +49,21 @@ class SubmitForm:
     reason: str
     login: str | None = None
     minutes: int | None = None
+
+
+@dataclass(frozen=True)
+class Plea:
+    """What becomes a row, once the decision point has nothing against it. `extends`: more time under that grant."""
+
+    playbook: PlaybookVersion
+    incident_id: UUID
+    assets: tuple[Asset, ...]
+    login: str
+    minutes: int
+    reason: str
+    escalates_at: datetime
+    lapses_at: datetime
+    extends: Grant | None = None
 
 
 def submit(person: Person, form: SubmitForm, now: datetime) -> AccessRequest:
@@ -169,53 +186,56 @@ def _submit(person: Person, form: SubmitForm, now: datetime) -> AccessRequest:
         raise refuse(RefusalCode.NOT_FOUND, what="playbook")
     # The head row's lock makes the number unique without gaps; the audit row takes it anyway.
     AuditHead.objects.select_for_update().get(id=1)
-    request = _create(person, version, form, ask, now)
-    _tell_approvers(request, now, subject=f"{person.get_full_name()} asks for {version.title}")
-    doorbell.ring("inbox", request=str(request.pk))
-    return request
-
-
-def _create(
-    person: Person, version: PlaybookVersion, form: SubmitForm, ask: policy.Submit, now: datetime
-) -> AccessRequest:
     spec = spec_of(version)
-    latest = AccessRequest.objects.aggregate(latest=Max("number"))["latest"] or 0
-    request = AccessRequest.objects.create(
-        number=latest + 1,
-        requester=person,
+    plea = Plea(
         playbook=version,
         incident_id=form.incident_id,
+        assets=tuple(Asset.objects.filter(name__in=ask.assets)),
         login=ask.login or "",
         minutes=ask.minutes,
         reason=form.reason,
-        submitted_at=now,
         escalates_at=now + timedelta(minutes=spec.escalate_minutes),
         lapses_at=now + timedelta(minutes=spec.lapse_minutes),
     )
-    for asset in Asset.objects.filter(name__in=ask.assets):
+    return enter(person, plea, now)
+
+
+def enter(person: Person, plea: Plea, now: datetime) -> AccessRequest:
+    """Write it down and tell the approvers, in the caller's transaction, which holds the trail's head already."""
+    latest = AccessRequest.objects.aggregate(latest=Max("number"))["latest"] or 0
+    fields = {
+        field.name: getattr(plea, field.name) for field in dataclass_fields(plea) if field.name != "assets"
+    }
+    request = AccessRequest.objects.create(number=latest + 1, requester=person, submitted_at=now, **fields)
+    for asset in plea.assets:
         RequestedAsset.objects.create(request=request, asset=asset)
     data = {
         "request": request.label,
-        "playbook": version.slug,
-        "digest": version.digest,
+        "playbook": plea.playbook.slug,
+        "digest": plea.playbook.digest,
         "incident": request.incident.label,
-        "assets": list(ask.assets),
+        "assets": sorted(asset.name for asset in plea.assets),
         "login": request.login,
         "minutes": request.minutes,
         "reason": request.reason,
     }
+    if plea.extends is not None:
+        data["extends"] = str(plea.extends.pk)
     audit.append(AuditTag.REQUEST_SUBMITTED, actor=person, subject=request, now=now, data=data)
     later.ask("breakglass.look_at_request", str(request.pk), eta=request.escalates_at)
     later.ask("breakglass.look_at_request", str(request.pk), eta=request.lapses_at)
+    _tell_approvers(request, now)
+    doorbell.ring("inbox", request=str(request.pk))
     return request
 
 
-def _tell_approvers(request: AccessRequest, now: datetime, subject: str) -> None:
+def _tell_approvers(request: AccessRequest, now: datetime) -> None:
     assets = ", ".join(asset.name for asset in request.assets.all())
+    what = f"{request.minutes} more minutes" if request.extends_id else "access"
     notices.queue(
         approvers_of(request),
         topic=f"request:{request.pk}",
-        subject=subject,
+        subject=f"{request.requester.get_full_name()} asks for {what}: {request.playbook.title}",
         body=f"{request.label}, {request.incident}: {request.reason}\nAssets: {assets}. For {request.minutes} minutes.",
         path=f"/requests/{request.pk}/",
         now=now,
@@ -248,7 +268,7 @@ def _escalate(request: AccessRequest, now: datetime) -> bool:
         notices.queue(
             [*approvers_of(request), *people_in([SUPERVISORS])],
             topic=f"request:{request.pk}",
-            subject=f"Unanswered: {request.requester.get_full_name()} waits for {request.playbook.title}",
+            subject=f"Unanswered: {request.requester.get_full_name()} waits: {request.title}",
             body=f"{request.label} has had no answer: {request.reason}",
             path=f"/requests/{request.pk}/",
             now=now,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
 from breakglass import clock
 from breakglass.domain.audit import AuditTag
@@ -23,13 +23,14 @@ from sessions import services
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.relay import SplicedChannel
 from sessions.models import SSHSession
-from sessions.services import ChannelFacts, Totals
+from sessions.services import ChannelFacts, FileFacts, Totals
 from sessions.states import EndReason
 
 if TYPE_CHECKING:
     from sessions.gateway.live import LiveSession
 
 RETRY = 1.0
+MOST_ROWS = 500
 Entry = Callable[[], None]
 
 log = logging.getLogger("breakglass.gateway")
@@ -42,6 +43,8 @@ class Bookkeeper:
         self._entries: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
         self._closing = threading.Event()
+        self._files: list[tuple[UUID, FileFacts]] = []
+        self._files_lock = threading.Lock()
 
     def start(self) -> None:
         self._thread.start()
@@ -63,6 +66,32 @@ class Bookkeeper:
             self._entries.put(lambda: services.save_channel(session_id, facts))
         else:
             self._entries.put(lambda: services.refuse_channel(session_id, facts, refused, now))
+
+    def file_done(self, session_id: UUID, facts: FileFacts) -> None:
+        """Rows that come faster than the database takes them are written many at once."""
+        with self._files_lock:
+            self._files.append((session_id, facts))
+            if len(self._files) == 1:
+                self._entries.put(self._write_files)
+
+    def _write_files(self) -> None:
+        while rows := self._first_files():
+            try:
+                services.save_file_operations(rows)
+            except (OperationalError, InterfaceError):
+                raise  # the database is away: the same rows are tried again
+            except DatabaseError:
+                self._drop_files(len(rows))
+                raise
+            self._drop_files(len(rows))
+
+    def _first_files(self) -> list[tuple[UUID, FileFacts]]:
+        with self._files_lock:
+            return self._files[:MOST_ROWS]
+
+    def _drop_files(self, count: int) -> None:
+        with self._files_lock:
+            del self._files[:count]
 
     def refused(self, session_id: UUID, why: Refusal, data: dict[str, Any]) -> None:
         now = clock.now()

@@ -15,6 +15,7 @@ from breakglass import clock
 from breakglass.domain.policy import ChannelKind
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway.carry import ForwardChannel, SessionChannel, destination, forward_body
+from sessions.gateway.files.moved import Moved
 from sessions.gateway.relay import SplicedChannel, printable
 from sessions.gateway.transport import LegGone
 from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sessions.gateway.pep import SessionAuthorization
     from sessions.gateway.transport import ClientLeg, ServerLeg
     from sessions.recording.recorder import Recorder
+    from sessions.services import FileFacts
 
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
@@ -51,6 +53,8 @@ class Clerk(Protocol):
     def channel_over(self, session_id: UUID, channel: SplicedChannel) -> None: ...
 
     def refused(self, session_id: UUID, why: Refusal, data: dict[str, Any]) -> None: ...
+
+    def file_done(self, session_id: UUID, facts: FileFacts) -> None: ...
 
     def ended(self, session: LiveSession) -> None: ...
 
@@ -94,6 +98,7 @@ class LiveSession:
         self.bytes_in = 0
         self.bytes_out = 0
         self.on_end: Callable[[LiveSession], None] | None = None
+        self.moved = Moved()
         self._deadline = authorization.deadline
         self._recorder = recorder
         self._clerk = clerk
@@ -128,6 +133,11 @@ class LiveSession:
         except RecordingFailed as failed:
             self.end(EndReason.CANNOT_RECORD)
             raise SessionOver(str(failed)) from failed
+
+    def note(self, label: str) -> None:
+        """As `mark`, at a channel's end and while the books are closed: what can't be written then stays unwritten."""
+        with contextlib.suppress(RecordingFailed):
+            self._recorder.marker(label)
 
     def resize(self, cols: int, rows: int, number: int) -> None:
         try:
@@ -231,9 +241,14 @@ class LiveSession:
 
     def _close_books(self, channel: SplicedChannel) -> None:
         channel.closed_at = clock.now()
+        if channel.decoder is not None:
+            channel.decoder.wind_up()
         self.bytes_in += channel.traffic_in.count
         self.bytes_out += channel.traffic_out.count + channel.traffic_err.count
         self._clerk.channel_over(self.facts.session_id, channel)
+
+    def file_done(self, facts: FileFacts) -> None:
+        self._clerk.file_done(self.facts.session_id, facts)
 
     def refused(self, why: Refusal, data: dict[str, Any]) -> None:
         """Write a refusal into the audit trail; a flood of them is cut off, the first ones tell the tale."""

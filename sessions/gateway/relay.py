@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from paramiko.ssh_exception import SSHException
 
@@ -129,6 +129,14 @@ class Side:
             self._queue.append((extended, data))
             self._drain()
 
+    def pass_on(self, data: bytes) -> None:
+        """Send bytes of the other side that were held back for a while. Its window was charged when they came."""
+        with self._lock:
+            if not self.opened or self._sent_eof or self.sent_close:
+                return
+            self._queue.append((None, data))
+            self._drain()
+
     def write_now(self, data: bytes, extended: int | None = None) -> bool:
         """As `write`, at the very end: never waits, and gives up where it would have to."""
         if not self.opened or self._queue or self._sent_eof or self.sent_close or len(data) > self.window:
@@ -195,6 +203,10 @@ class PersonSide(Side):
         channel.session.go_on(typed=True)
         if extended is not None:
             return
+        if channel.decoder is not None:
+            channel.decoder.from_person(plain, count, size)
+            self.announce(more)
+            return
         if channel.pty:
             channel.traffic_in.count += count
         else:
@@ -225,6 +237,10 @@ class AssetSide(Side):
         channel.session.go_on(typed=not channel.pty)
         if self.other.sent_close or extended not in (None, STDERR):
             return
+        if channel.decoder is not None and extended is None:
+            channel.decoder.from_asset(plain, count, size)
+            self.announce(more)
+            return
         start = 10 if extended is None else 14
         channel.record(bytes(memoryview(plain)[start : start + count]), stderr=extended is not None)
         self.other.relay(plain, count, size, extended)
@@ -245,12 +261,24 @@ class AssetSide(Side):
         self.channel.on_asset_reply(success)
 
 
+class Decoder(Protocol):
+    """Reads a channel's two streams as they pass, and sends them on itself, as far as it allows (files/)."""
+
+    def from_person(self, plain: bytearray, count: int, size: int) -> None: ...
+
+    def from_asset(self, plain: bytearray, count: int, size: int) -> None: ...
+
+    def wind_up(self) -> None:
+        """The channel is over: write down what was cut off. Neither waits nor ends the session."""
+
+
 class SplicedChannel:
     """One channel of a session, from the person's leg to the asset's. Subclassed by what it carries (carry.py)."""
 
     kind: ChannelKind | None = None
     pty = False
     recorded = True
+    decoder: Decoder | None = None
 
     def __init__(self, session: LiveSession, number: int, opened_at: datetime) -> None:
         self.session = session

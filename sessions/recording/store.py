@@ -15,6 +15,7 @@ from sessions.recording.recorder import RecordingFailed
 
 PLAIN: Final = ".cast"
 SEALED: Final = ".cast.sealed"
+KEPT: Final = ".kept"
 LEAST_FREE: Final = 64 * 1024 * 1024
 _PRIVATE_DIRECTORY: Final = 0o700
 
@@ -38,7 +39,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make the folders, private to us; also where somebody opened them up."""
-        for folder in (self.root, self.root / "open", self.root / "sealed"):
+        for folder in (self.root, self.root / "open", self.root / "sealed", self.root / "kept"):
             folder.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             folder.chmod(_PRIVATE_DIRECTORY)
 
@@ -49,6 +50,10 @@ class Store:
     def sealed_path(self, session_id: UUID) -> Path:
         """Where its sealed recording is kept."""
         return self.root / "sealed" / f"{_checked(session_id)}{SEALED}"
+
+    def kept_path(self, session_id: UUID, channel: int, number: int) -> Path:
+        """Where the copy of what a file operation moved is kept."""
+        return self.root / "kept" / str(_checked(session_id)) / f"{channel:d}-{number:d}{KEPT}"
 
     def free_bytes(self) -> int:
         """What we may still write to the disk that holds the recordings."""

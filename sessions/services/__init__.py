@@ -1,5 +1,6 @@
 """What can be done with sessions, recordings and reviews: a verb per function."""
 
+from sessions.services.files import FileFacts, open_kept_copy, save_file_operations
 from sessions.services.lifecycle import (
     ChannelFacts,
     OpenForm,
@@ -8,6 +9,7 @@ from sessions.services.lifecycle import (
     kill,
     mark_live,
     open_session,
+    recover_abandoned,
     recover_crashed,
     refuse_channel,
     save_channel,
@@ -17,6 +19,7 @@ from sessions.services.reviews import chase_overdue, open_due_reviews, open_revi
 
 __all__ = [
     "ChannelFacts",
+    "FileFacts",
     "OpenForm",
     "Totals",
     "chase_overdue",
@@ -24,12 +27,15 @@ __all__ = [
     "kill",
     "mark_live",
     "open_due_reviews",
+    "open_kept_copy",
     "open_replay",
     "open_review",
     "open_session",
+    "recover_abandoned",
     "recover_crashed",
     "refuse_channel",
     "save_channel",
+    "save_file_operations",
     "seal_due",
     "seal_recording",
     "sign_review",

@@ -21,7 +21,7 @@ from breakglass.api.paging import Page, Paging, page, page_of
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
-from sessions import queries, services
+from sessions import queries, services, shapes
 from sessions.models import Channel, Review, SSHSession
 from sessions.queries import SessionFilter
 from sessions.states import ReviewState, review_state_at
@@ -145,13 +145,13 @@ def list_sessions(request: HttpRequest, paging: Query[Paging], only: Query[Sessi
         until=_aware(only.until),
         open_only=only.open,
     )
-    return page(queries.sessions_for(person_of(request), wanted), paging, _shape)
+    return page(queries.sessions_for(person_of(request), wanted), paging, shapes.session)
 
 
 @router.get("/sessions/{ref}", response=answers(SessionOut), tags=["sessions"])
 def get_session(request: HttpRequest, ref: str) -> dict[str, Any]:
     """One session, by id or label."""
-    return _shape(_seen(person_of(request), ref))
+    return shapes.session(_seen(person_of(request), ref))
 
 
 @router.get(
@@ -187,7 +187,7 @@ def kill_session(request: HttpRequest, ref: str, body: KillIn) -> dict[str, Any]
     """End this one session now; its neighbours and the grant live on."""
     person = person_of(request)
     done = services.kill(_seen(person, ref).pk, person, body.reason, clock.now())
-    return _shape(_seen(person, str(done.pk)))
+    return shapes.session(_seen(person, str(done.pk)))
 
 
 @router.post("/sessions/{ref}/freeze", response=answers(SessionOut), tags=["sessions"])
@@ -255,43 +255,6 @@ def _aware(at: datetime | None) -> datetime | None:
     except OverflowError:
         pass
     raise refuse(RefusalCode.BAD_INPUT, problem="Give times with their zone, such as 2026-11-21T20:00:00Z.")
-
-
-def _shape(row: SSHSession) -> dict[str, Any]:
-    grant = row.grant
-    return {
-        "id": row.pk,
-        "label": row.label,
-        "state": row.state,
-        "end_reason": row.end_reason,
-        "person": row.person.username,
-        "asset": row.asset.name,
-        "login": row.login,
-        "playbook": grant.playbook.slug,
-        "digest": grant.playbook.digest,
-        "incident": grant.incident.label,
-        "request": grant.request.label,
-        "grant": grant.pk,
-        "decision_id": row.decision_id,
-        "factor": row.factor,
-        "client_address": row.client_address,
-        "asset_address": row.asset_address,
-        "upstream_host_key": row.upstream_host_key,
-        "channel_kinds": list(queries.channel_kinds(row)),
-        "bytes_in": row.bytes_in,
-        "bytes_out": row.bytes_out,
-        "opened_at": row.opened_at,
-        "kill_requested_at": row.kill_requested_at,
-        "ended_at": row.ended_at,
-        "recording": row.recording.state,
-        "recording_sha256": row.recording.sha256,
-        "recording_seconds": row.recording.seconds,
-        "approved_by": [
-            approval.person.username
-            for approval in grant.request.approvals.all()
-            if approval.verdict == "approved"
-        ],
-    }
 
 
 def _state(row: Review, now: datetime) -> str:

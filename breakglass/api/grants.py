@@ -6,21 +6,19 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpRequest
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Query, Router, Schema, Status
 
-from breakglass import clock, queries
+from breakglass import clock, queries, shapes
 from breakglass.api.auth import demand, person_of
 from breakglass.api.errors import answers
 from breakglass.api.inputs import Filter, Input
 from breakglass.api.naming import find
 from breakglass.api.paging import Page, Paging, page
-from breakglass.domain.grants import LIVE, state_at
+from breakglass.api.requests import RequestDetail, detail
 from breakglass.domain.permissions import Verb
-from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Grant, Person
-from breakglass.services import grants
+from breakglass.services import extensions, grants
 
 router = Router(tags=["grants"])
 
@@ -28,7 +26,10 @@ State = Literal["armed", "active", "released", "revoked", "expired"]
 
 
 class GrantOut(Schema):
-    """A grant as it is now; `state` is computed from the clock. `ssh` is the way in, for its holder while it lives."""
+    """A grant as it is now; `state` is computed from the clock. `ssh` is the way in, for its holder while it lives.
+
+    `longest_extension`: how many more minutes may be asked for now; 0 where none.
+    """
 
     id: UUID
     request: str
@@ -48,6 +49,7 @@ class GrantOut(Schema):
     ends_at: datetime | None
     ended_at: datetime | None
     end_note: str
+    longest_extension: int
     ssh: list[str]
 
 
@@ -56,6 +58,13 @@ class RevokeIn(Input):
 
     reason: str = Field(default="", max_length=500)
     otp: str = Field(default="", max_length=64)
+
+
+class ExtendIn(Input):
+    """Without `minutes`: the playbook's default, or what is left to ask for."""
+
+    reason: str = Field(default="", max_length=4000)
+    minutes: int | None = Field(default=None, ge=-(2**31), lt=2**31)
 
 
 class GrantFilter(Filter):
@@ -74,14 +83,14 @@ def list_grants(request: HttpRequest, paging: Query[Paging], only: Query[GrantFi
         rows = rows.filter(person=person)
     if only.live:
         rows = rows.filter(queries.live_at(now))
-    return page(rows, paging, lambda row: _shape(row, person, now))
+    return page(rows, paging, lambda row: shapes.grant(row, person, now))
 
 
 @router.get("/{ref}", response=answers(GrantOut))
 def get_grant(request: HttpRequest, ref: str) -> dict[str, Any]:
     """One grant, by id."""
     person = person_of(request)
-    return _shape(_seen(person, ref), person, clock.now())
+    return shapes.grant(_seen(person, ref), person, clock.now())
 
 
 @router.post("/{ref}/release", response=answers(GrantOut))
@@ -89,7 +98,7 @@ def release_grant(request: HttpRequest, ref: str) -> dict[str, Any]:
     """You are done: your grant and its sessions end now."""
     person, now = person_of(request), clock.now()
     grants.release(_seen(person, ref).pk, person, now)
-    return _shape(_seen(person, ref), person, now)
+    return shapes.grant(_seen(person, ref), person, now)
 
 
 @router.post("/{ref}/revoke", response=answers(GrantOut))
@@ -99,51 +108,18 @@ def revoke_grant(request: HttpRequest, ref: str, body: RevokeIn) -> dict[str, An
     seen = _seen(person, ref)
     demand(person, Verb.REVOKE_GRANT, queries.thing_of_grant(seen))
     grants.revoke(seen.pk, person, body.reason, body.otp, now)
-    return _shape(_seen(person, ref), person, now)
+    return shapes.grant(_seen(person, ref), person, now)
 
 
-@router.post("/{ref}/extend", response=answers(GrantOut))
-def extend_grant(request: HttpRequest, ref: str) -> dict[str, Any]:
-    """Not offered yet: ask for access again before this grant ends. The two may overlap."""
-    _seen(person_of(request), ref)
-    raise refuse(
-        RefusalCode.NOT_OFFERED,
-        what="Extending a grant",
-        help="Ask for access again before it ends: two grants may overlap.",
-    )
+@router.post("/{ref}/extend", response=answers(RequestDetail, 201))
+def extend_grant(request: HttpRequest, ref: str, body: ExtendIn) -> Status[dict[str, Any]]:
+    """Ask for more time, while your grant runs. The answer is a request: its approvers decide as on any other, and on
+    their yes the grant's end moves."""
+    person, now = person_of(request), clock.now()
+    form = extensions.ExtendForm(_seen(person, ref).pk, body.reason, body.minutes)
+    made = extensions.ask(person, form, now)
+    return Status(201, detail(person, made.pk, now))
 
 
 def _seen(person: Person, ref: str) -> Grant:
     return queries.grant_for(person, find(Grant.objects.only("pk"), ref, "grant").pk)
-
-
-def _shape(row: Grant, person: Person, now: datetime) -> dict[str, Any]:
-    state = state_at(row.term, now)
-    assets = sorted(asset.name for asset in row.assets.all())
-    holds = row.person_id == person.pk and state in LIVE
-    return {
-        "id": row.pk,
-        "request": row.request.label,
-        "request_id": row.request_id,
-        "state": str(state),
-        "person": row.person.username,
-        "playbook": row.playbook.slug,
-        "digest": row.playbook.digest,
-        "incident": row.incident.label,
-        "assets": assets,
-        "logins": row.logins,
-        "channels": [str(kind) for kind in queries.spec_of(row.playbook).channels],
-        "minutes": row.minutes,
-        "issued_at": row.issued_at,
-        "use_by": row.use_by,
-        "starts_at": row.starts_at,
-        "ends_at": row.ends_at,
-        "ended_at": row.ended_at,
-        "end_note": row.end_note,
-        "ssh": [_way_in(row, login, asset) for asset in assets for login in row.logins] if holds else [],
-    }
-
-
-def _way_in(row: Grant, login: str, asset: str) -> str:
-    config = settings.BREAKGLASS
-    return f"ssh -p {config.gateway_port} {row.person.username}+{login}@{asset}@{config.gateway_host}"

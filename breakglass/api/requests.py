@@ -10,14 +10,14 @@ from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema, Status
 
-from breakglass import clock, queries
+from breakglass import clock, queries, shapes
 from breakglass.api.auth import demand, person_of
 from breakglass.api.errors import answers
 from breakglass.api.inputs import Filter, Input
 from breakglass.api.naming import find
 from breakglass.api.paging import Page, Paging, page, page_of
 from breakglass.domain.permissions import Verb
-from breakglass.domain.requests import RequestState, state_at
+from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Incident, Person
 from breakglass.services import approvals, requests
 
@@ -40,7 +40,10 @@ class ApprovalOut(Schema):
 
 
 class RequestOut(Schema):
-    """A request as it is now; `state` is computed from the clock. `approvers` says whose consent it needs."""
+    """A request as it is now; `state` is computed from the clock. `approvers` says whose consent it needs.
+
+    `extends` is the grant that it asks more time for; None where it asks for access.
+    """
 
     id: UUID
     label: str
@@ -62,6 +65,7 @@ class RequestOut(Schema):
     approvals_needed: int
     approvals: list[ApprovalOut]
     grant: UUID | None
+    extends: UUID | None
 
 
 class RequestDetail(RequestOut):
@@ -101,12 +105,16 @@ def list_requests(request: HttpRequest, paging: Query[Paging], only: Query[Reque
     and administrators."""
     person, now = person_of(request), clock.now()
     if only.waiting:
-        waiting = [row for row in queries.inbox_of(person, now) if only.state in (None, state_now(row, now))]
-        return page_of(waiting, paging, lambda row: shape(row, now))
+        waiting = [
+            row
+            for row in queries.inbox_of(person, now)
+            if only.state in (None, shapes.request_state(row, now))
+        ]
+        return page_of(waiting, paging, lambda row: shapes.request(row, now))
     rows = queries.visible_requests(person)
     if only.state is not None:
         rows = rows.filter(_in_state(RequestState(only.state), now))
-    return page(rows, paging, lambda row: shape(row, now))
+    return page(rows, paging, lambda row: shapes.request(row, now))
 
 
 @router.post("", response=answers(RequestDetail, 201))
@@ -123,13 +131,13 @@ def submit_request(request: HttpRequest, body: RequestIn) -> Status[dict[str, An
         minutes=body.minutes,
     )
     made = requests.submit(person, form, now)
-    return Status(201, _detail(person, made.pk, now))
+    return Status(201, detail(person, made.pk, now))
 
 
 @router.get("/{ref}", response=answers(RequestDetail))
 def get_request(request: HttpRequest, ref: str) -> dict[str, Any]:
     """One request, by id or label."""
-    return _detail(person_of(request), _id(ref), clock.now())
+    return detail(person_of(request), _id(ref), clock.now())
 
 
 @router.post("/{ref}/approve", response=answers(RequestDetail))
@@ -137,7 +145,7 @@ def approve_request(request: HttpRequest, ref: str, body: DecisionIn) -> dict[st
     """Say yes, with a fresh second factor. The last yes that the playbook needs makes the grant."""
     person, now = person_of(request), clock.now()
     done = approvals.approve(_id(ref), person, body.otp, body.comment, now)
-    return _detail(person, done.pk, now)
+    return detail(person, done.pk, now)
 
 
 @router.post("/{ref}/deny", response=answers(RequestDetail))
@@ -145,7 +153,7 @@ def deny_request(request: HttpRequest, ref: str, body: DecisionIn) -> dict[str, 
     """Say no, with a comment and a fresh second factor. One no is enough."""
     person, now = person_of(request), clock.now()
     done = approvals.deny(_id(ref), person, body.otp, body.comment, now)
-    return _detail(person, done.pk, now)
+    return detail(person, done.pk, now)
 
 
 @router.post("/{ref}/withdraw", response=answers(RequestDetail))
@@ -155,11 +163,11 @@ def withdraw_request(request: HttpRequest, ref: str) -> dict[str, Any]:
     found = queries.request_for(person, _id(ref))
     demand(person, Verb.WITHDRAW_REQUEST, queries.thing_of_request(found))
     done = requests.withdraw(found.pk, person, now)
-    return _detail(person, done.pk, now)
+    return detail(person, done.pk, now)
 
 
 def _in_state(state: RequestState, now: datetime) -> Q:
-    """`state_now` as a condition."""
+    """`shapes.request_state` as a condition."""
     if state is RequestState.PENDING:
         return Q(state=state, lapses_at__gt=now)
     if state is RequestState.LAPSED:
@@ -167,52 +175,13 @@ def _in_state(state: RequestState, now: datetime) -> Q:
     return Q(state=state)
 
 
-def state_now(row: AccessRequest, now: datetime) -> str:
-    """Lapsing is a fact of the clock."""
-    return str(state_at(RequestState(row.state), row.lapses_at, now))
-
-
-def shape(row: AccessRequest, now: datetime) -> dict[str, Any]:
-    """A request as the API says it."""
-    rule = queries.rule_of(row.playbook)
-    return {
-        "id": row.pk,
-        "label": row.label,
-        "state": state_now(row, now),
-        "requester": row.requester.username,
-        "playbook": row.playbook.slug,
-        "playbook_version": row.playbook.version,
-        "digest": row.playbook.digest,
-        "incident": {"id": row.incident.pk, "label": row.incident.label, "title": row.incident.title},
-        "assets": sorted(asset.name for asset in row.assets.all()),
-        "login": row.login or None,
-        "minutes": row.minutes,
-        "reason": row.reason,
-        "submitted_at": row.submitted_at,
-        "escalates_at": row.escalates_at,
-        "lapses_at": row.lapses_at,
-        "decided_at": row.decided_at,
-        "approver_groups": sorted(rule.groups),
-        "approvals_needed": rule.count,
-        "approvals": [
-            {
-                "person": approval.person.username,
-                "verdict": approval.verdict,
-                "comment": approval.comment,
-                "decided_at": approval.decided_at,
-            }
-            for approval in row.approvals.all()
-        ],
-        "grant": row.grant.pk if hasattr(row, "grant") else None,
-    }
-
-
-def _detail(person: Person, request_id: UUID, now: datetime) -> dict[str, Any]:
+def detail(person: Person, request_id: UUID, now: datetime) -> dict[str, Any]:
+    """The request as this person sees it."""
     row = queries.request_for(person, request_id)
     decides = (
         row.requester_id != person.pk and queries.groups_of(person) & queries.rule_of(row.playbook).groups
     )
-    return shape(row, now) | {"unusual": queries.unusual_facts(row) if decides else []}
+    return shapes.request(row, now) | {"unusual": queries.unusual_facts(row) if decides else []}
 
 
 def _id(ref: str) -> UUID:

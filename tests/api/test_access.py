@@ -40,7 +40,7 @@ TABLE = [
     Row("GET", "/grants/{live}", "            401 200 404 200 404 200 200 200"),
     Row("POST", "/grants/{live}/release", "   401 200 404 403 404 403 403 403"),
     Row("POST", "/grants/{live}/revoke", "    401 403 404 200 404 403 403 200", {"otp": OTP, "reason": "over"}),
-    Row("POST", "/grants/{live}/extend", "    401 403 404 403 404 403 403 403"),
+    Row("POST", "/grants/{live}/extend", "    401 201 404 403 404 403 403 403", {"reason": "not done yet, reindexing"}),
     Row("GET", "/incidents", "                401 200 200 200 200 200 200 200"),
     Row("POST", "/incidents", "               401 201 201 201 201 403 403 201", {"title": "Pump 3 stopped"}),
     Row("GET", "/incidents/{incident}", "     401 200 200 200 200 200 200 200"),

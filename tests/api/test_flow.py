@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -110,8 +111,27 @@ def test_a_grant_reads_as_expired_before_any_task_ran(plant: Plant, things: Thin
     ]
 
 
-def test_extending_and_freezing_say_that_they_are_not_offered(plant: Plant, things: Things) -> None:
-    assert plant.post("rita", things.fill("/grants/{live}/extend")).refusal == "not_offered"
+def test_more_time_is_asked_for_and_approved_like_access(plant: Plant, things: Things) -> None:
+    path = things.fill("/grants/{live}")
+    before = plant.get("rita", path).body
+    asked = plant.post(
+        "rita", f"{path}/extend", {"reason": "the index is still being rebuilt", "minutes": 20}
+    )
+    assert (asked.status, asked.body["state"], asked.body["extends"]) == (201, "pending", before["id"])
+    assert asked.body["grant"] is None
+    assert (
+        plant.post("rita", f"{path}/extend", {"reason": "and even more of it"}).refusal == "extension_pending"
+    )
+    given = plant.post("ben", f"/requests/{asked.body['id']}/approve", {"otp": plant.otp("ben")})
+    assert (given.status, given.body["state"]) == (200, "approved")
+    after = plant.get("rita", path).body
+    moved = datetime.fromisoformat(after["ends_at"]) - datetime.fromisoformat(before["ends_at"])
+    assert (moved, after["minutes"]) == (timedelta(minutes=20), before["minutes"] + 20)
+    assert (before["longest_extension"] > 0, after["longest_extension"]) == (True, 0)
+    assert plant.post("rita", f"{path}/extend", {"reason": "and even more of it"}).refusal == "no_more_time"
+
+
+def test_freezing_says_that_it_is_not_offered(plant: Plant, things: Things) -> None:
     assert plant.post("ben", things.fill("/sessions/{open}/freeze")).refusal == "not_offered"
 
 

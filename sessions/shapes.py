@@ -1,0 +1,46 @@
+"""Sessions as plain values with stable keys: what the API answers and what `ssh GATEWAY sessions --json` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sessions import queries
+from sessions.models import SSHSession
+
+
+def session(row: SSHSession) -> dict[str, Any]:
+    """A session as it is now."""
+    grant = row.grant
+    return {
+        "id": row.pk,
+        "label": row.label,
+        "state": row.state,
+        "end_reason": row.end_reason,
+        "person": row.person.username,
+        "asset": row.asset.name,
+        "login": row.login,
+        "playbook": grant.playbook.slug,
+        "digest": grant.playbook.digest,
+        "incident": grant.incident.label,
+        "request": grant.request.label,
+        "grant": grant.pk,
+        "decision_id": row.decision_id,
+        "factor": row.factor,
+        "client_address": row.client_address,
+        "asset_address": row.asset_address,
+        "upstream_host_key": row.upstream_host_key,
+        "channel_kinds": list(queries.channel_kinds(row)),
+        "bytes_in": row.bytes_in,
+        "bytes_out": row.bytes_out,
+        "opened_at": row.opened_at,
+        "kill_requested_at": row.kill_requested_at,
+        "ended_at": row.ended_at,
+        "recording": row.recording.state,
+        "recording_sha256": row.recording.sha256,
+        "recording_seconds": row.recording.seconds,
+        "approved_by": [
+            approval.person.username
+            for approval in grant.request.approvals.all()
+            if approval.verdict == "approved"
+        ],
+    }

@@ -7,7 +7,8 @@ A recording is one session and may hold several channels. Players know three of 
   [t, "r", "80x24"]     the terminal was resized
   [t, "c", "3"]         what follows belongs to channel 3 ("3 stderr": to its error stream)
   [t, "h", "base64"]    bytes relayed that end inside a character; the next "o" of the channel will show them
-  [t, "b", "base64"]    the exact bytes behind the "o" on the next line, where its text can't give them back
+  [t, "b", "base64"]    the exact bytes behind the "o" on the next line, where its text can't give them back: it was
+                        in another encoding, or binary, of which the "o" shows the words and a dot for each other byte
   [t, "e", "closed"]    the end: "closed" in order, "cut" after a failure, "recovered" after a crash
 
 So the exact bytes of a channel are its "o" texts in UTF-8, with each "b" in place of the "o" that it precedes, and
@@ -51,6 +52,11 @@ class Stream(NamedTuple):
     stderr: bool = False
 
 
+_DOTTED = bytes(
+    byte if (32 <= byte < 127 and byte not in b'"\\') or byte == 10 else ord(".") for byte in range(256)
+)
+
+
 def event_line(time: float, code: str, data: str) -> bytes:
     """Spell one event, newline included."""
     return f'[{time:.6f},"{code}",{quote(data)}]\n'.encode("ascii")
@@ -58,7 +64,12 @@ def event_line(time: float, code: str, data: str) -> bytes:
 
 def bytes_line(time: float, code: str, data: bytes) -> bytes:
     """Spell one event that carries exact bytes."""
-    return f'[{time:.6f},"{code}","{base64.b64encode(data).decode("ascii")}"]\n'.encode("ascii")
+    return b'[%.6f,"%b","%b"]\n' % (time, code.encode("ascii"), binascii.b2a_base64(data, newline=False))
+
+
+def dotted_line(time: float, data: bytes) -> bytes:
+    """Spell one output event for bytes that are no text: lines and words as they are, a dot for each other byte."""
+    return b'[%.6f,"o","%b"]\n' % (time, data.translate(_DOTTED).replace(b"\n", b"\\n"))
 
 
 def stream_line(time: float, stream: Stream) -> bytes:

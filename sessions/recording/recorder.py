@@ -29,6 +29,9 @@ RESERVE: Final = 256 * 1024
 """Room held beyond the end of each open file, touched only to end it in order when the disk is full."""
 STEP: Final = 1024 * 1024
 """Room is asked for in steps of this size."""
+SAMPLE: Final = 512
+CONTROLS: Final = bytes({*range(7), *range(14, 27), *range(28, 32), 127})
+"""Control characters that aren't for terminals; of random bytes one in ten is one."""
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -173,6 +176,11 @@ class Recorder:
 
     def _output(self, stream: tuple[int, bool], data: bytes) -> None:
         time = self._now()
+        if _is_binary(data):
+            if stream in self._held:
+                self._show_held(stream)
+            self._append(self._switch(time, stream) + _binary(time, data))
+            return
         line = b"" if stream == self._stream else self._switch(time, stream)
         if stream not in self._held:
             try:
@@ -265,6 +273,16 @@ class Recorder:
 
     def _progress(self) -> Progress:
         return Progress(self._size, self._digest.hexdigest(), round(self._last, 6))
+
+
+def _is_binary(data: bytes) -> bool:
+    """Whether a long piece begins as no text in any encoding does: by its share of control characters."""
+    return len(data) >= SAMPLE and len(data[:SAMPLE].translate(None, CONTROLS)) < SAMPLE - SAMPLE // 32
+
+
+def _binary(time: float, data: bytes) -> bytes:
+    """Exact bytes, and for the reader their ASCII with a dot for all else: a third of the size of escapes."""
+    return asciicast.bytes_line(time, asciicast.BYTES, data) + asciicast.dotted_line(time, data)
 
 
 def _shown(time: float, text: str, data: bytes) -> bytes:

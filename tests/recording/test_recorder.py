@@ -64,6 +64,37 @@ def test_every_byte_is_in_the_file_when_output_returns(
         assert text == data.decode(errors="replace")
 
 
+@pytest.mark.parametrize(
+    "data", [bytes(70_000), os.urandom(40_000), b"\x7fELF" + os.urandom(600) + b"words\n" + bytes(9)]
+)
+def test_binary_output_is_kept_exactly_in_little_space_with_its_words_legible(
+    data: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.cast"
+    recorder = Recorder(path, HEADER, clock=HandClock())
+    relayed = b"\xe2\x82" + data + "\u20ac".encode()
+    for piece in (relayed[:2], data, relayed[2 + len(data) :]):
+        recorder.output(1, piece)
+    recorder.close()
+    assert b"".join(exact_bytes(read_file(path), 1)) == relayed
+    assert path.stat().st_size < 2.5 * len(relayed) + 1000
+    assert set(data.replace(b"\n", b"").decode("ascii", "ignore")) >= set(shown(path)[1:-1]) - set(".\n")
+    assert b"words\n" not in data or "words\n" in shown(path)
+
+
+def test_text_in_other_encodings_is_not_taken_for_binary(tmp_path: Path) -> None:
+    path = tmp_path / "a.cast"
+    recorder = Recorder(path, HEADER, clock=HandClock())
+    texts = [
+        "Gr\xfc\xdfe \x1b[1maus\x1b[0m Köln\r\n".encode("latin-1") * 60,
+        "\u65e5\u672c\u8a9e\r\n".encode("shift_jis") * 80,
+    ]
+    for text in texts:
+        recorder.output(1, text)
+    recorder.close()
+    assert shown(path) == "".join(text.decode(errors="replace") for text in texts)
+
+
 @given(text=st.text(min_size=1, max_size=30), at=st.integers(0, 120))
 @settings(max_examples=60, deadline=None)
 def test_a_character_cut_in_two_is_shown_whole(

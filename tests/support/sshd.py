@@ -30,6 +30,7 @@ AllowTcpForwarding yes
 MaxStartups 2000
 MaxSessions 500
 AcceptEnv LANG LC_* FOO
+SetEnv HOME={home}
 PrintMotd no
 PrintLastLog no
 Subsystem sftp internal-sftp
@@ -134,8 +135,11 @@ def start(
     if ca is not None:
         (directory / "ca.pub").write_text(ca + "\n")
         ca_line = f"TrustedUserCAKeys {directory}/ca.pub"
+    # An empty home: what this account's own .bashrc does takes time, may wait for locks, and isn't ours to test.
+    home = directory / "home"
+    home.mkdir(exist_ok=True)
     config = directory / "sshd_config"
-    config.write_text(CONFIG.format(port=port, dir=directory, ca=ca_line, extra=extra))
+    config.write_text(CONFIG.format(port=port, dir=directory, home=home, ca=ca_line, extra=extra))
     process = subprocess.Popen(
         [binary, "-D", "-f", str(config), "-E", str(directory / "log")], stdin=subprocess.DEVNULL
     )

@@ -14,7 +14,7 @@ from breakglass.domain import extensions, policy
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.extensions import ExtensionFacts
 from breakglass.domain.grants import ENDED, GrantState
-from breakglass.domain.refusals import RefusalCode, Refused, refuse
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
 from breakglass.domain.requests import RequestState
 from breakglass.domain.text import plain
 from breakglass.models import AccessRequest, AuditHead, Grant, Incident, Person
@@ -62,6 +62,11 @@ def facts_of(grant: Grant, now: datetime, apart_from: AccessRequest | None = Non
 def longest(grant: Grant, now: datetime) -> int:
     """The most minutes that may still be asked for under this grant; 0 where none."""
     return extensions.longest(facts_of(grant, now), now)
+
+
+def objection(grant: Grant, minutes: int, now: datetime) -> Refusal | None:
+    """Why this grant can't be made so much longer now, or None."""
+    return extensions.objection(facts_of(grant, now), minutes, now)
 
 
 def lock_grant(request: AccessRequest) -> Grant | None:

@@ -95,7 +95,7 @@ def _row(ask: AccessRequest, now: datetime) -> Mine | None:
             return None
         return Mine(
             url,
-            ask.playbook.title,
+            ask.title,
             "pending",
             "",
             assets,

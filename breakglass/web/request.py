@@ -17,10 +17,12 @@ from breakglass.domain.approvals import Verdict, objection
 from breakglass.domain.grants import LIVE, GrantState
 from breakglass.domain.permissions import Verb
 from breakglass.models import AccessRequest, Grant, Person
+from breakglass.services import extensions
 from breakglass.services import requests as service
 from breakglass.web import live, reads
 from breakglass.web.cards import Card, card_of
 from breakglass.web.story import story_of
+from breakglass.web.tags import minutes
 from breakglass.web.way_in import gateway_host_key, ways_in
 from breakglass.web.who import can, demand, groups_of, person_of
 
@@ -86,6 +88,7 @@ class Slot:
 class Buttons:
     can_withdraw: bool = False
     can_release: bool = False
+    can_extend: bool = False
     can_revoke: bool = False
     can_decide: bool = False
     again: bool = field(default=False)
@@ -142,15 +145,22 @@ def _buttons(ask: AccessRequest, grant: Grant | None, state: str, person: Person
     return Buttons(
         can_withdraw=state == "pending" and can(person, Verb.WITHDRAW_REQUEST, thing),
         can_release=is_live and grant is not None and can(person, Verb.RELEASE_GRANT, thing),
+        can_extend=grant is not None
+        and grant.person_id == person.pk
+        and bool(extensions.longest(grant, clock.now())),
         can_revoke=is_live and grant is not None and can(person, Verb.REVOKE_GRANT, thing),
         can_decide=may_decide,
-        again=state not in {"pending", "armed", "active"} and ask.requester_id == person.id,
+        again=state not in {"pending", "armed", "active"}
+        and ask.extends_id is None
+        and ask.requester_id == person.id,
     )
 
 
 def _stand(
     ask: AccessRequest, grant: Grant | None, state: str, card: Card, mine: bool, now: datetime
 ) -> Stand:
+    if ask.extends and state != "pending":
+        return _stand_of_more_time(ask, state)
     who = "You are" if mine else f"{ask.requester.get_full_name()} is"
     match state:
         case "pending":
@@ -183,6 +193,19 @@ def _stand(
         case "revoked":
             return Stand("stop", "Revoked", "The access was withdrawn and its sessions were ended.")
     return Stand("", "Over: the time is up", "The access ended on time. A review follows.")
+
+
+def _stand_of_more_time(ask: AccessRequest, state: str) -> Stand:
+    as_before = "The access ends as it would have."
+    match state:
+        case "approved":
+            says = "The access goes on as before, only longer."
+            return Stand("live", f"Granted: {minutes(ask.minutes)} more", says)
+        case "denied":
+            return Stand("stop", "Denied", f"{as_before} The reason is below.")
+        case "lapsed":
+            return Stand("stop", "Lapsed: nobody answered in time", as_before)
+    return Stand("", "Withdrawn", as_before)
 
 
 def _waiting(ask: AccessRequest, card: Card, now: datetime) -> Stand:

@@ -22,7 +22,8 @@ class Step:
 
 
 def story_of(ask: AccessRequest, grant: Grant | None, now: datetime) -> list[Step]:
-    steps = [Step("", "live", f"{ask.requester.get_full_name()} asked", ask.submitted_at)]
+    asked = "asked for more time" if ask.extends_id else "asked"
+    steps = [Step("", "live", f"{ask.requester.get_full_name()} {asked}", ask.submitted_at)]
     if ask.escalated_at:
         steps.append(Step("wait", "alert", "Nobody had answered: more people were woken", ask.escalated_at))
     for row in ask.approvals.all():
@@ -46,6 +47,8 @@ def _ending(ask: AccessRequest, grant: Grant | None, now: datetime) -> list[Step
         return [Step("", "ended", "It was withdrawn", ask.decided_at)]
     if state is RequestState.PENDING:
         return [Step("wait", "wait", "Waiting for an answer")]
+    if state is RequestState.APPROVED and ask.extends_id:
+        return [Step("live", "done", "The end of the access was moved", ask.decided_at)]
     return []
 
 
@@ -54,6 +57,8 @@ def _of_grant(grant: Grant, now: datetime) -> list[Step]:
     steps = []
     if grant.use_by is not None and grant.starts_at:
         steps.append(Step("live", "live", "First login: the clock started", grant.starts_at))
+    for plea in grant.extensions.filter(state=RequestState.APPROVED).order_by("decided_at"):
+        steps.append(Step("live", "done", f"{plea.label}: {plea.minutes} minutes more", plea.decided_at))
     match state:
         case GrantState.ARMED:
             steps.append(Step("wait", "wait", "Ready; the clock starts with the first login"))

@@ -61,6 +61,10 @@ TABLE = [
     Row("POST", "/grants/{grant}/release/", "             302 302 404 403 404 403 403 403"),
     Row("GET", "/grants/{grant}/revoke/", "               302 403 404 200 404 403 403 200"),
     Row("POST", "/grants/{grant}/revoke/", "              302 403 404 302 404 403 403 302", {"reason": "x", "code": CODE}),
+    # 409: theirs, but its clock hasn't begun.
+    Row("GET", "/grants/{grant}/extend/", "               302 409 404 403 404 403 403 403"),
+    Row("POST", "/grants/{grant}/extend/", "              302 409 404 403 404 403 403 403",
+        {"reason": "the index is still being rebuilt", "minutes": "10"}),
     Row("GET", "/incidents/", "                           302 200 200 200 200 200 200 200"),
     Row("GET", "/incidents/open/", "                      302 200 200 200 200 403 403 200"),
     Row("POST", "/incidents/open/", "                     302 302 302 302 302 403 403 302", {"title": "Pump 3 stopped"}),

@@ -179,6 +179,29 @@ def test_release_ends_it(scene: Scene, enter: Enter) -> None:
     assert twice.status_code == 403 and b"grant_ended" in twice.content
 
 
+def test_more_time_is_asked_for_on_the_page_and_never_shown_as_new_access(scene: Scene, enter: Enter) -> None:
+    grant = Grant.objects.get(request_id=scene.live)
+    rita, path = enter("rita"), f"/grants/{grant.id}/extend/"
+    assert path.encode() in rita.get(f"/requests/{scene.live}/").content
+    short = rita.post(path, {"reason": "more", "minutes": "10"})
+    assert short.status_code == 422 and b"10 characters" in short.content
+    asked = rita.post(path, {"reason": "The index is still being rebuilt", "minutes": "10"}, follow=True)
+    assert b"More time: " in asked.content and b"ssh -p" not in asked.content
+    plea = AccessRequest.objects.latest("number")
+    again = rita.get(path)
+    assert again.status_code == 409 and b"extension_pending" in again.content
+    ben = enter("ben")
+    assert b"10 min more" in ben.get("/inbox/").content and b"More time: " in ben.get("/inbox/").content
+    decide = ben.get(f"/requests/{plea.id}/decide/").content
+    assert b"asks for 10 min more" in decide and b"nothing else changes" in decide
+    ben.post(f"/requests/{plea.id}/decide/", {"verdict": "approve", "code": _code("ben")})
+    was, grant = grant.ends_at, Grant.objects.get(pk=grant.pk)
+    assert was and grant.ends_at == was + timedelta(minutes=10)
+    assert b"Granted: 10 min more" in rita.get(f"/requests/{plea.id}/").content
+    page = rita.get(f"/requests/{scene.live}/").content
+    assert b"10 minutes more" in page and path.encode() not in page
+
+
 def test_revoking_takes_a_reason_and_a_code(scene: Scene, enter: Enter) -> None:
     grant = Grant.objects.get(request_id=scene.live)
     ben, path = enter("ben"), f"/grants/{grant.id}/revoke/"

@@ -50,6 +50,9 @@ class Config(BaseModel):
     gateway_host: str = Field(default="127.0.0.1", description="name or address that people give to ssh")
     gateway_bind: str = Field(default="127.0.0.1", description="address the gateway listens on")
     gateway_port: int = Field(default=2222, ge=1, le=65535, description="port of the gateway")
+    gateway_processes: int = Field(
+        default=0, ge=0, le=64, description="processes of the gateway on its one port; 0: one a core"
+    )
     email_url: str = Field(
         default="", description="smtp://user:password@host:port?tls=1, or file:///folder; empty: console"
     )

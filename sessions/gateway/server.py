@@ -9,6 +9,7 @@ import selectors
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from uuid import UUID
 
 from breakglass import clock
@@ -22,6 +23,7 @@ from sessions.gateway.callbacks import Visitor
 from sessions.gateway.hostkey import host_key
 from sessions.gateway.limits import Limits, Turnstile
 from sessions.gateway.live import LiveSession
+from sessions.gateway.shared import Line
 from sessions.gateway.throttle import Throttle
 from sessions.gateway.watchdog import Watchdog
 from sessions.states import EndReason
@@ -33,13 +35,18 @@ log = logging.getLogger("breakglass.gateway")
 
 
 class Gateway:
-    """One process. `gateway_id` stays the same over restarts: what a crash left open is found by it."""
+    """One process. `gateway_id` stays the same over restarts: what a crash left open is found by it.
 
-    def __init__(self, host: str, port: int, gateway_id: str, limits: Limits | None = None) -> None:
+    `shared` is there where several processes serve the port (crew.py): wrong answers are then counted together.
+    """
+
+    def __init__(
+        self, host: str, port: int, gateway_id: str, limits: Limits | None = None, shared: Line | None = None
+    ) -> None:
         self.id = gateway_id
         self.limits = limits or Limits()
         self.host_key = host_key()
-        self.throttle = Throttle()
+        self.throttle = shared.throttle if shared else Throttle()
         self.clerk = Bookkeeper()
         self._turnstile = Turnstile(self.limits)
         self._watchdog = Watchdog(self)
@@ -50,11 +57,13 @@ class Gateway:
         self._draining = threading.Event()
         self._all_gone = threading.Condition(self._lock)
         self._wake, self._waker = socket.socketpair()
-        self._socket = _listen(host, port)
+        self._socket = listener(host, port, share=shared is not None)
+        self._socket.listen(BACKLOG)
         self.port = int(self._socket.getsockname()[1])
 
-    def run(self) -> None:
-        """Serve until `stop()`. Sessions that an earlier life of this gateway left open are ended as crashed first."""
+    def run(self, ready: Callable[[], None] | None = None) -> None:
+        """Serve until `stop()`. Sessions that an earlier life of this gateway left open are ended as crashed first;
+        then `ready` is called, once."""
         sys.setswitchinterval(SWITCH_INTERVAL)
         with borrowed_db():
             crashed = services.recover_crashed(self.id, clock.now())
@@ -67,6 +76,8 @@ class Gateway:
         self.clerk.start()
         self._watchdog.start()
         log.info("listening on port %d as %s", self.port, self.id)
+        if ready is not None:
+            ready()
         self._accept()
         self._drain()
 
@@ -172,13 +183,19 @@ class Gateway:
             audit.record(AuditTag.GATEWAY_STOPPED, actor=None, subject=f"gateway:{self.id}", now=clock.now())
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listener(host: str, port: int, *, share: bool) -> socket.socket:
+    """A socket bound to the port, not listening yet; with `share` others of this gateway may bind it too."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(BACKLOG)
-    return listener
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _drop(sock: socket.socket) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from breakglass import doorbell, later
 from breakglass.domain import permissions
@@ -222,6 +223,20 @@ def recover_crashed(gateway_id: str, now: datetime) -> int:
             count += 1
             _tell_of_crash(session, now)
     return count
+
+
+def recover_abandoned(base: str, living: Collection[str], now: datetime) -> int:
+    """As `recover_crashed`, for the ids `base` and `base:N` that nobody bears any more: all but `living`."""
+    ids = (
+        SSHSession.objects.filter(
+            Q(gateway_id=base) | Q(gateway_id__startswith=f"{base}:"), state__in=OPEN_STATES
+        )
+        .exclude(gateway_id__in=living)
+        .order_by()
+        .values_list("gateway_id", flat=True)
+        .distinct()
+    )
+    return sum(recover_crashed(gateway_id, now) for gateway_id in list(ids))
 
 
 def _tell_of_crash(session: SSHSession, now: datetime) -> None:

@@ -13,11 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(
-    database: str, *, port: int = 0, file_limit: int | None = None
+    database: str, *, port: int = 0, file_limit: int | None = None, processes: int = 1, redis_url: str = ""
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """A running gateway and its port."""
+    """A running gateway and its port. With more `processes` than one the pid is their parent's."""
+    numbers = (str(port), str(file_limit or 0), str(processes))
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.gateway.process", database, str(port), str(file_limit or 0)],
+        [sys.executable, "-m", "tests.gateway.process", database, *numbers, redis_url],
         cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
@@ -34,15 +35,20 @@ def main() -> None:
     if limit:  # no file of the process may grow beyond this: as good as a full disk, and needs no root
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     settings.DATABASES["default"]["NAME"] = sys.argv[1]
+    if sys.argv[5]:
+        settings.BREAKGLASS = settings.BREAKGLASS.model_copy(update={"redis_url": sys.argv[5]})
     import django
 
     django.setup()
+    from sessions.gateway.crew import Crew
     from sessions.gateway.limits import Limits
     from sessions.gateway.server import Gateway
 
-    gateway = Gateway(
-        "127.0.0.1", int(sys.argv[2]), "test-gateway", Limits(rate_per_address=1000, burst_per_address=1000)
-    )
+    port, processes = int(sys.argv[2]), int(sys.argv[4])
+    limits = Limits(rate_per_address=1000, burst_per_address=1000)
+    if processes > 1:
+        sys.exit(Crew("127.0.0.1", port, limits, processes).run(lambda port: print(port, flush=True)))
+    gateway = Gateway("127.0.0.1", port, "test-gateway", limits)
     signal.signal(signal.SIGTERM, lambda *_: gateway.stop())
     print(gateway.port, flush=True)
     gateway.run()

@@ -1,15 +1,14 @@
-"""`manage.py run_gateway`: the SSH gateway, a process of its own."""
+"""`manage.py run_gateway`: the SSH gateway, a process of its own, or several on one port."""
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from sessions.gateway import crew
 from sessions.gateway.limits import Limits
-from sessions.gateway.server import Gateway, default_gateway_id
 
 
 class Command(BaseCommand):
@@ -20,6 +19,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port", type=int, default=settings.BREAKGLASS.gateway_port, help="port; 0: any free one"
         )
+        parser.add_argument(
+            "--processes", type=int, default=settings.BREAKGLASS.gateway_processes,
+            help="processes on the one port; 0: one a core",
+        )  # fmt: skip
         defaults = Limits()
         parser.add_argument(
             "--rate", type=float, default=defaults.rate_per_address, help="connections/s an address"
@@ -34,15 +37,20 @@ class Command(BaseCommand):
             grace=options["grace"], rate_per_address=options["rate"], burst_per_address=options["burst"],
             strangers_per_address=max(Limits.strangers_per_address, int(options["burst"])),
         )  # fmt: skip
+        processes = options["processes"] or crew.one_a_core()
         try:
-            gateway = Gateway(options["bind"], options["port"], default_gateway_id(options["port"]), limits)
+            if processes == 1:
+                crew.run_alone(options["bind"], options["port"], limits, self._say_ready)
+                return
+            code = crew.Crew(options["bind"], options["port"], limits, processes).run(self._say_ready)
         except OSError as error:
             where = f"{options['bind']}:{options['port']}"
             raise CommandError(
                 f"The gateway can't listen on {where}: {error.strerror}. Set BREAKGLASS_GATEWAY_PORT to a free port."
             ) from error
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: gateway.stop())
-        self.stdout.write(f"gateway ready on port {gateway.port}")
+        if code:
+            raise CommandError("A process of the gateway ended at its start; its last words are above.")
+
+    def _say_ready(self, port: int) -> None:
+        self.stdout.write(f"gateway ready on port {port}")
         self.stdout.flush()
-        gateway.run()

@@ -17,6 +17,7 @@ from sessions.gateway.authn import Authenticator, Identity, InnerAuthenticator
 from sessions.gateway.carry import destination
 from sessions.gateway.hostkey import host_key
 from sessions.gateway.jump import JumpChannel
+from sessions.gateway.limits import Fault, source
 from sessions.gateway.local import LocalChannel
 from sessions.gateway.names import ASSET, Address
 from sessions.gateway.relay import printable
@@ -44,9 +45,21 @@ class Jump:
 class Visitor:
     """One connection of somebody: first a stranger, then a person, then perhaps a session."""
 
-    def __init__(self, gateway: Gateway, sock: socket.socket, address: str, jump: Jump | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        sock: socket.socket,
+        address: str,
+        jump: Jump | None = None,
+        heard: bytes | None = None,
+    ) -> None:
         self.gateway = gateway
         self.address = address
+        self.source = source(address)
+        self.arrived = clock.monotonic()
+        self._is_recognized = False
+        self.is_jump = jump is not None
+        self.is_known = False
         self.session: LiveSession | None = None
         self.identity: Identity | None = None
         self.factor = ""
@@ -54,7 +67,7 @@ class Visitor:
         self.deadline = clock.monotonic() + gateway.limits.grace
         self._jumps: list[tuple[JumpChannel, Visitor]] = []
         if jump is None:
-            self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self))
+            self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self), heard)
         else:
             self.factor = jump.factor
             key = host_key(jump.asset)
@@ -66,25 +79,40 @@ class Visitor:
     def start(self) -> None:
         self.leg.start_server(event=threading.Event())
 
+    @property
+    def progress(self) -> int:
+        """How far this stranger got: 0 before keys were exchanged, 2 with a key that is registered for the name."""
+        return 2 if self._is_recognized else int(self.leg.initial_kex_done)
+
+    def blame(self, fault: Fault) -> None:
+        """What this stranger did makes those who come from the same address slower; one on a jump is none."""
+        if not self.is_jump and not self.gateway.limits.is_exempt(self.address):
+            self.gateway.entrance.penalties.add(self.source, fault, clock.monotonic())
+
     # What the authenticator asks. ------------------------------------------------------------------------
 
     def owner(self, address: Address, key_type: str, blob: bytes) -> Identity | None:
         try:
-            return pep.owner(address.person, blob)
+            found = pep.owner(address.person, blob)
         except Refused:
             return None
+        self._is_recognized = self._is_recognized or found is not None
+        return found
 
     def wait(self, address: Address) -> float:
         return self.gateway.throttle.wait(address.person, self.address, clock.monotonic())
 
     def wrong(self, address: Address, code: RefusalCode) -> None:
         self.gateway.throttle.wrong(address.person, self.address, clock.monotonic())
+        self.blame(Fault.WRONG_CREDENTIALS)
         if code is RefusalCode.BAD_CREDENTIALS:
             refused = Refused(refusal(code))
             pep.note_refusal(refused, actor=address.person, asset=address.asset or "", address=self.address)
 
     def proved_key(self, identity: Identity) -> None:
         self.deadline = clock.monotonic() + self.gateway.limits.code_grace
+        self.is_known = True
+        self.gateway.entrance.known_now(self, identity.person_id)
 
     def check_code(self, identity: Identity, code: str) -> None:
         self.factor = pep.check_code(identity, code).name
@@ -100,14 +128,13 @@ class Visitor:
         return banner
 
     def entered(self) -> None:
-        self.is_inside = True
+        self.is_inside = self.is_known = True
+        self.gateway.entrance.entered(self)
         self.deadline = clock.monotonic() + CONSOLE_SECONDS
-        if self.session is None:
-            self.gateway.stranger_gone(self)
-        else:
+        if self.session is not None:
             self.leg.connection = self.session
             self.gateway.begin(self.session)
-            self.gateway.visitor_gone(self)
+            self.gateway.entrance.gone(self)
 
     # Without an asset: the console. ----------------------------------------------------------------------
 
@@ -163,7 +190,10 @@ class Visitor:
 
     def on_down(self, error: BaseException | None) -> None:
         """The connection is gone before it became a live session, or it was the console's."""
-        self.gateway.visitor_gone(self)
+        if not self.is_known:
+            is_fault = isinstance(error, SSHException) and not self.leg.is_cut
+            self.blame(Fault.BAD_PROTOCOL if is_fault else Fault.LEFT)
+        self.gateway.entrance.gone(self)
         for channel, _ in self._jumps:
             channel.hang_up()
         if self.session is not None:

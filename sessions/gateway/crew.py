@@ -81,7 +81,7 @@ class Crew:
 
     def __init__(self, host: str, port: int, limits: Limits, processes: int) -> None:
         self._host = host
-        self._limits = limits
+        self._limits = limits.share(processes)
         self._held = _hold(host, port)
         self.port = int(self._held.getsockname()[1])
         self._base = default_gateway_id(self.port)

@@ -54,6 +54,7 @@ class Packetizer:
         self._overflow = 0
         self._ignored = 0
         self._cut_off = b""
+        self._greeted = False
         self.write_lock = threading.RLock()
         self._buffer = bytearray(FIRST_BUFFER)
         self._start = 0
@@ -62,6 +63,12 @@ class Packetizer:
         self._wire = bytearray(FIRST_BUFFER)
         self.sink: Sink | None = None
         self.received = 0
+
+    def continue_after(self, heard: bytes) -> None:
+        """Take over a connection whose version line was sent already, and from which `heard` was read."""
+        self._buffer[: len(heard)] = heard
+        self._end = self.received = len(heard)
+        self._greeted = True
 
     # What paramiko's transport asks for. -----------------------------------------------------------------
 
@@ -310,6 +317,9 @@ class Packetizer:
     # Writing ---------------------------------------------------------------------------------------------
 
     def write_all(self, out: bytes | memoryview) -> None:
+        if self._greeted:  # paramiko's first words are the version line
+            self._greeted = False
+            return
         try:
             if self._cut_off:
                 self._socket.sendall(self._cut_off)

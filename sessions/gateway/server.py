@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import selectors
 import socket
 import sys
 import threading
@@ -19,9 +18,9 @@ from breakglass.services import audit
 from sessions import services
 from sessions.gateway.books import Bookkeeper
 from sessions.gateway.borrowed import borrowed_db
-from sessions.gateway.callbacks import Visitor
+from sessions.gateway.entrance import Entrance
 from sessions.gateway.hostkey import host_key
-from sessions.gateway.limits import Limits, Turnstile
+from sessions.gateway.limits import Limits
 from sessions.gateway.live import LiveSession
 from sessions.gateway.shared import Line
 from sessions.gateway.throttle import Throttle
@@ -48,11 +47,9 @@ class Gateway:
         self.host_key = host_key()
         self.throttle = shared.throttle if shared else Throttle()
         self.clerk = Bookkeeper()
-        self._turnstile = Turnstile(self.limits)
+        self.entrance = Entrance(self)
         self._watchdog = Watchdog(self)
         self._lock = threading.Lock()
-        self._strangers: dict[int, Visitor] = {}
-        self._visitors: dict[int, Visitor] = {}
         self._sessions: dict[UUID, LiveSession] = {}
         self._draining = threading.Event()
         self._all_gone = threading.Condition(self._lock)
@@ -78,7 +75,7 @@ class Gateway:
         log.info("listening on port %d as %s", self.port, self.id)
         if ready is not None:
             ready()
-        self._accept()
+        self.entrance.run(self._socket, self._wake, self._draining)
         self._drain()
 
     def stop(self) -> None:
@@ -86,61 +83,6 @@ class Gateway:
         self._draining.set()
         with contextlib.suppress(OSError):
             self._waker.send(b"\0")
-
-    # Accepting. ------------------------------------------------------------------------------------------
-
-    def _accept(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
-            selector.register(self._wake, selectors.EVENT_READ)
-            while not self._draining.is_set():
-                for key, _ in selector.select():
-                    if key.fileobj is self._socket:
-                        self._take_one()
-
-    def _take_one(self) -> None:
-        try:
-            sock, peer = self._socket.accept()
-        except OSError as error:
-            log.warning("accept: %s", error)
-            self._draining.wait(0.05)
-            return
-        address = str(peer[0])
-        if not self._turnstile.enter(address, clock.monotonic()):
-            _drop(sock)
-            return
-        try:
-            visitor = Visitor(self, sock, address)
-            with self._lock:
-                self._strangers[id(visitor)] = self._visitors[id(visitor)] = visitor
-            visitor.start()
-        except (OSError, RuntimeError) as error:
-            log.warning("a connection could not be served: %s", error)
-            self._turnstile.leave(address)
-            _drop(sock)
-
-    def stranger_gone(self, visitor: Visitor) -> None:
-        with self._lock:
-            if self._strangers.pop(id(visitor), None) is None:
-                return
-        self._turnstile.leave(visitor.address)
-
-    def visitor_gone(self, visitor: Visitor) -> None:
-        self.stranger_gone(visitor)
-        with self._lock:
-            self._visitors.pop(id(visitor), None)
-
-    def sweep_strangers(self, now: float) -> None:
-        """Turn away whoever took too long to prove who they are, and consoles that were left open."""
-        with self._lock:
-            late = [v for v in self._visitors.values() if now >= v.deadline and not v.is_carrying]
-        for visitor in late:
-            self.visitor_gone(visitor)
-            visitor.turn_away(
-                "Breakglass: the console closes after half an hour"
-                if visitor.is_inside
-                else "Breakglass: the login took too long"
-            )
 
     # Sessions. -------------------------------------------------------------------------------------------
 
@@ -168,8 +110,9 @@ class Gateway:
 
     def _drain(self) -> None:
         self._socket.close()
+        visitors = self.entrance.everybody()
         with self._lock:
-            sessions, visitors = list(self._sessions.values()), list(self._visitors.values())
+            sessions = list(self._sessions.values())
         for session in sessions:
             session.end(EndReason.GATEWAY_STOPPED)
         with self._all_gone:
@@ -196,12 +139,6 @@ def listener(host: str, port: int, *, share: bool) -> socket.socket:
         bound.close()
         raise
     return bound
-
-
-def _drop(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
-    sock.close()
 
 
 def default_gateway_id(port: int) -> str:

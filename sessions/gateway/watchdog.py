@@ -114,7 +114,7 @@ class Watchdog:
                     watch.session.end(EndReason.LEASE_LOST)
             self._sign(watches, now)
             self._bury(now)
-            self._gateway.sweep_strangers(now)
+            self._gateway.entrance.sweep(now)
 
     def _tick(self, watch: Watch, now: float, wall: datetime) -> None:
         session = watch.session

@@ -99,8 +99,8 @@ def test_nothing_is_left_in_memory_of_connections_that_are_over(house: House) ->
     house.run("status", user="rita")
     assert house.gateway is not None
     time.sleep(1)
-    assert not house.gateway._visitors and not house.gateway._strangers and not house.gateway._sessions
-    assert not house.gateway._watchdog._watches and not house.gateway._turnstile._inside
+    assert not len(house.gateway.entrance) and not house.gateway.entrance.everybody()
+    assert not house.gateway._watchdog._watches and not house.gateway._sessions
     assert [
         thread.name for thread in threading.enumerate() if thread.name in {"ssh-leg", "session-end"}
     ] == []

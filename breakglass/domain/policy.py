@@ -6,6 +6,7 @@ gateway decides a second time.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -221,9 +222,13 @@ def allows_channel(
     return None
 
 
-def inside(path: str, roots: tuple[str, ...]) -> bool:
-    """Whether an absolute path, without `.`, `..` and symbolic links in it, is one of the roots or below one."""
-    return not roots or any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
+def inside(path: str, roots: Collection[str], *, strictly: bool = False) -> bool:
+    """Whether an absolute path, without `.`, `..` and symbolic links in it, is one of the roots or below one.
+
+    `strictly`: below one, for what would remove or replace the root itself. No roots hold nothing.
+    """
+    below = any(path.startswith(root.rstrip("/") + "/") for root in roots)
+    return below or (not strictly and path in roots)
 
 
 def _decide_submit(ask: Submit, facts: SubmitFacts) -> Decision:

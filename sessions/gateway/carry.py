@@ -7,9 +7,9 @@ keeps replies in the order that the protocol wants.
 from __future__ import annotations
 
 import re
-import shlex
 import threading
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,10 @@ from paramiko.ssh_exception import SSHException
 
 from breakglass.domain.policy import ChannelKind
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
-from sessions.gateway.relay import STDERR, SplicedChannel, printable
+from sessions.gateway.files.commands import FileCommand, Tool, file_command
+from sessions.gateway.files.scp import Rsync, Scp
+from sessions.gateway.files.sftp import Sftp
+from sessions.gateway.relay import STDERR, Decoder, SplicedChannel, printable
 from sessions.gateway.wire import Reader, string, u32
 
 if TYPE_CHECKING:
@@ -31,7 +34,6 @@ NOT_CARRIED = {
     "auth-agent-req@openssh.com": "agent forwarding",
 }
 REFUSED_STATUS = 77
-FILE_TRANSFER = frozenset({"scp", "rsync", "sftp-server"})
 
 
 class SessionChannel(SplicedChannel):
@@ -42,6 +44,7 @@ class SessionChannel(SplicedChannel):
         self._started = False
         self._replies: deque[bool | None] = deque()
         self._reply_lock = threading.RLock()
+        self._decode: Callable[[SplicedChannel, Callable[[Refusal], None]], Decoder] | None = None
 
     # From the person. ------------------------------------------------------------------------------------
 
@@ -91,6 +94,8 @@ class SessionChannel(SplicedChannel):
             return
         self.session.mark(f"channel {self.number}: {self.kind}" + (f": {text}" if text else ""))
         self.session.channel_started(self)
+        if self._decode is not None:
+            self.decoder = self._decode(self, self._stop)
         self._forward(name, want_reply, body)
 
     def _choose(self, name: str, text: str) -> Refusal | None:
@@ -107,11 +112,8 @@ class SessionChannel(SplicedChannel):
                 return refusal(
                     RefusalCode.BAD_INPUT, problem="A command can't hold a NUL byte. Send it without."
                 )
-            objection = permits(ChannelKind.EXEC)
-            if objection is None and is_file_transfer(text):
-                # Still a command, and recorded as one: what else it runs is for the asset's shell to say.
-                return permits(ChannelKind.SFTP)
-            return objection
+            found = file_command(text)
+            return permits(ChannelKind.EXEC) or (None if found is None else self._choose_files(found))
         if text != "sftp":
             return refusal(
                 RefusalCode.NOT_OFFERED,
@@ -120,7 +122,25 @@ class SessionChannel(SplicedChannel):
             )
         self.kind = ChannelKind.SFTP
         self.recorded = False
+        self._decode = Sftp
         return permits(ChannelKind.SFTP)
+
+    def _choose_files(self, command: FileCommand) -> Refusal | None:
+        """A command that moves files: it needs the grant's `sftp` too, and is followed where it can be."""
+        objection = self.session.authorization.permits(ChannelKind.SFTP)
+        if objection is not None:
+            return objection
+        roots = self.session.authorization.obligations.files.roots
+        outside = command.outside(roots) if roots else None
+        if outside is not None:
+            return refusal(RefusalCode.FILE_OUTSIDE_ROOTS, path=printable(outside), roots=", ".join(roots))
+        if command.tool is Tool.SFTP:
+            self._decode = Sftp
+        elif command.followed:
+            make = Scp if command.tool is Tool.SCP else Rsync
+            self._decode = lambda channel, stop: make(channel, command, stop)
+        # Any other is still a command, recorded as one: what it runs is for the asset's shell to say.
+        return None
 
     def _not_carried(self, name: str, want_reply: bool) -> None:
         what = NOT_CARRIED.get(name)
@@ -145,6 +165,10 @@ class SessionChannel(SplicedChannel):
         self.exit_status = REFUSED_STATUS
         self.person.finish(close=True)
         self.asset.finish(close=True)
+
+    def _stop(self, why: Refusal) -> None:
+        """A decoder can't go on."""
+        self.refuse(why, False)
 
     # From the asset. -------------------------------------------------------------------------------------
 
@@ -222,15 +246,6 @@ def destination(body: bytes) -> tuple[str, int]:
 def forward_body(target: tuple[str, int]) -> bytes:
     """The body of our own direct-tcpip request to the asset: nothing of the person's address is passed on."""
     return string(target[0]) + u32(target[1]) + string("127.0.0.1") + u32(0)
-
-
-def is_file_transfer(command: str) -> bool:
-    """Whether a command is the far side of scp, rsync or sftp: those need the grant's `sftp`."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        words = command.split()
-    return any(word.rsplit("/", 1)[-1] in FILE_TRANSFER for word in words[:4])
 
 
 def _line(text: str) -> bytes:

@@ -61,9 +61,15 @@ def test_the_refusal_says_what_is_allowed() -> None:
         ("/srv", ("/srv/backup",), False),
         ("/", ("/srv/backup",), False),
         ("/var/tmp/x", ("/srv/backup", "/var/tmp"), True),
-        ("/etc/passwd", (), True),
+        ("/etc/passwd", (), False),
         ("", ("/srv/backup",), False),
     ],
 )
 def test_a_path_is_inside_a_root_or_outside(path: str, roots: tuple[str, ...], expected: bool) -> None:
     assert inside(path, roots) is expected
+
+
+def test_a_root_itself_is_not_strictly_inside() -> None:
+    assert not inside("/srv/backup", ("/srv/backup",), strictly=True)
+    assert inside("/srv/backup/a", ("/srv/backup",), strictly=True)
+    assert inside("/srv/backup/a", ("/srv/backup", "/srv/backup/a"), strictly=True)

@@ -76,7 +76,7 @@ def test_scp_in_both_its_protocols(house: House, protocol: str) -> None:
     assert (house.dir / "there").read_bytes() == (house.dir / "here").read_bytes()
     channel = house.ended().channels.get()
     assert channel.kind == ("exec" if protocol == "-O" else "sftp")
-    assert channel.bytes_in > 300_000 and len(channel.sha256_in) == 64
+    assert channel.bytes_in > 300_000
 
 
 GOOD = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,6 +54,14 @@ class Config(BaseModel):
     gateway_processes: int = Field(
         default=0, ge=0, le=64, description="processes of the gateway on its one port; 0: one a core"
     )
+    gateway_exempt_networks: str = Field(
+        default="",
+        description="networks whose connections the gateway doesn't slow down, as 10.0.0.0/8, comma separated",
+    )
+    ssh_post_quantum_only: bool = Field(
+        default=False,
+        description="1: ssh clients without mlkem768x25519-sha256 (OpenSSH before 9.9) are turned away",
+    )
     email_url: str = Field(
         default="", description="smtp://user:password@host:port?tls=1, or file:///folder; empty: console"
     )
@@ -92,6 +101,16 @@ class Config(BaseModel):
             raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT] without a path")
         return value.rstrip("/")
 
+    @field_validator("gateway_exempt_networks")
+    @classmethod
+    def _check_exempt_networks(cls, value: str) -> str:
+        for network in filter(None, value.split(",")):
+            try:
+                ip_network(network.strip())
+            except ValueError as error:
+                raise ValueError(f"must be networks, comma separated: {error}") from error
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: str) -> str:
@@ -105,6 +124,12 @@ class Config(BaseModel):
         if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
+
+    @property
+    def exempt_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(
+            ip_network(part.strip()) for part in filter(None, self.gateway_exempt_networks.split(","))
+        )
 
     @property
     def public_host(self) -> str:

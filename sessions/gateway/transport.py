@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from paramiko import Transport
 from paramiko.kex_curve25519 import KexCurve25519
 from paramiko.kex_mlkem import KexMLKEM768X25519
@@ -41,6 +42,7 @@ PARKED_LIMIT = 32 * 1024 * 1024
 GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 CTR = ("aes256-ctr", "aes192-ctr", "aes128-ctr")
 KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
+POST_QUANTUM = KEX[:1]
 ETM = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
 PLAIN_MAC = "hmac-sha2-256"
 PUBKEYS = (
@@ -303,6 +305,8 @@ class ServerLeg(Leg):
             self.packetizer.continue_after(heard)
         self.add_server_key(host_key)
         self.host_key_name = str(host_key.get_name())
+        if settings.BREAKGLASS.ssh_post_quantum_only:
+            self._preferred_kex = POST_QUANTUM
         self._make_authenticator = make_authenticator
 
     def _send_kex_init(self) -> None:

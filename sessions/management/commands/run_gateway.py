@@ -36,6 +36,7 @@ class Command(BaseCommand):
         limits = Limits(
             grace=options["grace"], rate_per_address=options["rate"], burst_per_address=options["burst"],
             strangers_per_address=max(Limits.strangers_per_address, int(options["burst"])),
+            exempt=settings.BREAKGLASS.exempt_networks,
         )  # fmt: skip
         processes = options["processes"] or crew.one_a_core()
         try:

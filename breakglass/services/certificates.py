@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.db import transaction
 
+from breakglass import doorbell
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.models import Grant, Person, PersonCertificate, SshKey
@@ -77,6 +78,7 @@ def revoke(person: Person, serial: int, now: datetime) -> PersonCertificate:
             raise refuse(RefusalCode.NOT_FOUND, what="certificate")
         row = PersonCertificate.objects.get(pk=serial)
         audit.append(AuditTag.CERTIFICATE_REVOKED, actor=person, subject=row.grant, now=now, data=_named(row))
+        doorbell.ring("sessions", grant=str(row.grant_id))
     return row
 
 
@@ -98,6 +100,12 @@ def objection(row: PersonCertificate, now: datetime) -> str:
     if SshKey.objects.filter(fingerprint=row.key_fingerprint, removed_at__isnull=False).exists():
         return "its key was removed from the profile"
     return ""
+
+
+def refuse_revoked(serial: int) -> None:
+    """For a session that began with it: its end of life was the login's, its revocation is the session's too."""
+    if PersonCertificate.objects.filter(pk=serial, revoked_at__isnull=False).exists():
+        raise refuse(RefusalCode.CERTIFICATE_REFUSED, problem="it was revoked")
 
 
 def note_use(row: PersonCertificate, now: datetime) -> None:

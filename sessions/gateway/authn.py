@@ -1,58 +1,58 @@
-"""The server's side of SSH authentication: a key of that very person, then that person's one-time code.
+"""The server's side of SSH authentication: one proof of who somebody is, and their second factor.
+
+Three ways, told apart by what is asked first: a registered key and then the one-time code (a security key that asked
+for its PIN needs none); a certificate of the broker's, which embodies the second factor given for it; a one-time
+connect code, as a password or as the answer to a question, which does too.
 
 A state machine of our own, because stock paramiko counts answers that nobody asked for and asks about keys before
 their signature is checked. Here an answer counts only for the open question; a probe without a signature changes
-nothing; the identity is bound in one place, `_bind`, from a signature that verified over this connection's own
-session id; and success is sent in one place, `_succeed`.
+nothing; the identity is bound in one place, `_bind`, from a proof that was verified over this connection's own
+session id or taken from the broker's books; and success is sent in one place, `_succeed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
-from uuid import UUID
 
-from paramiko import ECDSAKey, Ed25519Key, PKey, RSAKey
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
-from sessions.gateway.names import LOGIN, Address, parse
+from sessions.gateway import pubkeys
+from sessions.gateway.claims import Claim, Proof
+from sessions.gateway.names import LOGIN, Address, Identity, parse
+from sessions.gateway.pubkeys import Offer, Signed
 from sessions.gateway.wire import Disconnect, Msg, Reader, boolean, message, string, u32
 
 if TYPE_CHECKING:
     from sessions.gateway.transport import ServerLeg
 
-KEY_CLASSES: dict[str, type[PKey]] = {
-    "ssh-ed25519": Ed25519Key,
-    "ecdsa-sha2-nistp256": ECDSAKey,
-    "ecdsa-sha2-nistp384": ECDSAKey,
-    "ecdsa-sha2-nistp521": ECDSAKey,
-    "rsa-sha2-512": RSAKey,
-    "rsa-sha2-256": RSAKey,
-}
+__all__ = ["Authenticator", "Door", "Identity", "InnerAuthenticator", "State"]
+
 MOST_PROBES = 20
-MOST_WRONG_KEYS = 6
+MOST_WRONG = 6
 MOST_QUESTIONS = 3
-PROMPT = "One-time code: "
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Whom a verified signature stands for. `person_id` is immutable; `key` is the key's fingerprint."""
-
-    person_id: UUID
-    username: str
-    key: str
+MOST_BLOB = 16 * 1024
+CODE_PROMPT = "One-time code: "
+CONNECT_PROMPT = "Connect code: "
+CONNECT_HINT = "No key of yours was taken. The page of your grant gives a one-time connect code."
 
 
 class Door(Protocol):
     """What the authenticator asks of the gateway. It decides; this module only keeps the order of the protocol."""
 
-    def owner(self, address: Address, key_type: str, blob: bytes) -> Identity | None:
-        """The person of that name if this very key is registered for them. Has no side effects."""
+    def claim(self, address: Address, offer: Offer) -> Claim | None:
+        """What this key would prove for that name, if anything. Has no side effects."""
+        ...
+
+    def prove(self, address: Address, claim: Claim, signed: Signed) -> Proof:
+        """Take the proof of a good signature. Raises Refused."""
+        ...
+
+    def redeem(self, address: Address, typed: str) -> Proof:
+        """Use up a connect code. Raises Refused."""
         ...
 
     def wait(self, address: Address) -> float:
@@ -64,7 +64,7 @@ class Door(Protocol):
         ...
 
     def proved_key(self, identity: Identity) -> None:
-        """The key step is done: this is no stranger any more."""
+        """The first proof is done: this is no stranger any more."""
         ...
 
     def check_code(self, identity: Identity, code: str) -> None:
@@ -81,12 +81,19 @@ class Door(Protocol):
 
 
 class State(Enum):
-    SERVICE = auto()
-    KEY = auto()
-    CODE = auto()
-    ASKED = auto()
+    """Where a connection stands. In ASKED_... one question is open; everything else counts in one state only."""
+
+    SERVICE = auto()  # authentication wasn't asked for yet
+    FIRST = auto()  # nothing is proved: a key, a certificate or a connect code
+    ASKED_FIRST = auto()  # the question for a connect code is open
+    CODE = auto()  # a key of the person is proved: the one-time code is missing
+    ASKED_CODE = auto()  # the question for it is open
     DONE = auto()
     OVER = auto()
+
+
+# A new request abandons the open question (RFC 4256 section 3.1).
+ABANDONED = {State.ASKED_FIRST: State.FIRST, State.ASKED_CODE: State.CODE}
 
 
 class Authenticator:
@@ -100,7 +107,7 @@ class Authenticator:
         self._address: Address | None = None
         self._identity: Identity | None = None
         self._probes = 0
-        self._wrong_keys = 0
+        self._wrongs = 0
         self._questions = 0
 
     # As paramiko's run loop sees it. ---------------------------------------------------------------------
@@ -128,7 +135,7 @@ class Authenticator:
         if name != "ssh-userauth" or self._state in (State.DONE, State.OVER):
             raise SSHException("a service that isn't offered, or not now")
         if self._state is State.SERVICE:
-            self._state = State.KEY  # paramiko's client asks for the service again before its second step
+            self._state = State.FIRST  # paramiko's client asks for the service again before its second step
         self._leg.send(message(Msg.SERVICE_ACCEPT, string(name)))
 
     def _on_request(self, m: Message) -> None:
@@ -142,17 +149,27 @@ class Authenticator:
             raise SSHException("authentication for a service that isn't offered")
         if not self._same_name(username):
             return
-        if self._state is State.ASKED:
-            self._state = State.CODE  # RFC 4256: a new request abandons the open question
+        self._state = ABANDONED.get(self._state, self._state)
         self._on_method(method, body)
 
     def _on_method(self, method: str, body: Reader) -> None:
-        if method == "publickey" and self._state is State.KEY:
-            self._on_public_key(body)
-        elif method == "keyboard-interactive" and self._state is State.CODE:
-            self._ask("")
-        else:
+        if method not in self._offered():
             self._fail()
+        elif method == "publickey":
+            self._on_public_key(body)
+        elif method == "password":
+            self._on_password(body)
+        else:
+            self._ask()
+
+    def _offered(self) -> tuple[str, ...]:
+        """The methods that count now. A connect code leads to an asset, never to the console."""
+        if self._state is State.CODE:
+            return ("keyboard-interactive",)
+        if self._state is State.FIRST:
+            names_an_asset = self._address is not None and self._address.asset is not None
+            return ("publickey", "password", "keyboard-interactive") if names_an_asset else ("publickey",)
+        return ()
 
     def _same_name(self, username: str) -> bool:
         if self._username is None:
@@ -166,80 +183,137 @@ class Authenticator:
             raise SSHException("the user name was changed on the way")
         return True
 
+    # The first proof --------------------------------------------------------------------------------------
+
     def _on_public_key(self, body: Reader) -> None:
         assert self._address is not None
-        signed, algorithm, blob = body.boolean(), body.text(64), body.string(16 * 1024)
-        key = _load(algorithm, blob)
-        owner = self._door.owner(self._address, key.get_name(), blob) if key is not None else None
+        signed, algorithm, blob = body.boolean(), body.text(64), body.string(MOST_BLOB)
+        offer = pubkeys.read(algorithm, blob)
+        claim = self._door.claim(self._address, offer) if offer is not None else None
         if not signed:
-            self._probes += 1
-            if self._probes > MOST_PROBES:
-                self._end(refusal(RefusalCode.BAD_CREDENTIALS))
-            elif owner is None:
-                self._fail()
-            else:
-                self._leg.send(message(Msg.USERAUTH_PK_OK, string(algorithm), string(blob)))
+            self._on_probe(algorithm, blob, claim)
             return
+        signature = body.string(MOST_BLOB)
         if self._throttled():
             return
-        if (
-            key is not None
-            and owner is not None
-            and self._verifies(key, algorithm, blob, body.string(16 * 1024))
-        ):
-            self._bind(owner)
+        good = pubkeys.verify(offer, self._signed_data(algorithm, blob), signature) if offer else None
+        if claim is None or good is None:
+            self._wrong(RefusalCode.BAD_CREDENTIALS)
             return
-        self._door.wrong(self._address, RefusalCode.BAD_CREDENTIALS)
-        self._wrong_keys += 1
-        if self._wrong_keys >= MOST_WRONG_KEYS:
-            self._end(refusal(RefusalCode.BAD_CREDENTIALS))
-        else:
-            self._fail()
+        try:
+            proof = self._door.prove(self._address, claim, good)
+        except Refused as refused:
+            self._no(refused.refusal)
+            return
+        self._bind(proof)
 
-    def _verifies(self, key: PKey, algorithm: str, blob: bytes, signature: bytes) -> bool:
-        """Whether the signature is the key's, of that algorithm, over this session and this very request."""
+    def _on_probe(self, algorithm: str, blob: bytes, claim: Claim | None) -> None:
+        self._probes += 1
+        if self._probes > MOST_PROBES:
+            self._end(refusal(RefusalCode.BAD_CREDENTIALS))
+        elif claim is None:
+            self._fail()
+        else:
+            self._leg.send(message(Msg.USERAUTH_PK_OK, string(algorithm), string(blob)))
+
+    def _signed_data(self, algorithm: str, blob: bytes) -> bytes:
+        """RFC 4252 section 7: over this session and this very request."""
         assert self._username is not None
-        if Reader(signature).text(64) != algorithm:
-            return False
-        signed = b"".join(
+        return b"".join(
             (
                 string(self._leg.session_id or b""), bytes((Msg.USERAUTH_REQUEST,)), string(self._username),
                 string("ssh-connection"), string("publickey"), boolean(True), string(algorithm), string(blob),
             )
         )  # fmt: skip
+
+    def _on_password(self, body: Reader) -> None:
+        changes = body.boolean()
+        typed = body.text(256)
+        if changes:
+            self._fail()  # RFC 4252 section 8: a change of password, which there is none of
+        else:
+            self._on_connect_code(typed)
+
+    def _on_connect_code(self, typed: str) -> None:
+        assert self._address is not None
+        if self._throttled():
+            return
         try:
-            return bool(key.verify_ssh_sig(signed, Message(signature)))
-        except (SSHException, ValueError):
-            return False
+            proof = self._door.redeem(self._address, typed)
+        except Refused as refused:
+            self._no(refused.refusal)
+            return
+        self._bind(proof)
 
-    def _bind(self, owner: Identity) -> None:
-        self._identity = owner
+    def _no(self, why: Refusal) -> None:
+        """A proof that doesn't count, told to who gave it. What is broken on our side is nobody's wrong try."""
+        if why.status >= 500:
+            self._end(why)
+        else:
+            self._say(f"Breakglass: {why}\n")
+            self._wrong(why.code)
+
+    def _wrong(self, code: RefusalCode) -> None:
+        assert self._address is not None
+        self._door.wrong(self._address, code)
+        self._wrongs += 1
+        if self._wrongs >= MOST_WRONG:
+            self._end(refusal(RefusalCode.BAD_CREDENTIALS))
+        else:
+            self._fail()
+
+    def _bind(self, proof: Proof) -> None:
+        self._identity, self._questions = proof.identity, 0
         self._state = State.CODE
-        self._door.proved_key(owner)
-        self._leg.send(message(Msg.USERAUTH_FAILURE, string("keyboard-interactive"), boolean(True)))
+        self._door.proved_key(proof.identity)
+        if proof.factor:
+            self._succeed()
+        else:
+            self._leg.send(message(Msg.USERAUTH_FAILURE, string("keyboard-interactive"), boolean(True)))
 
-    def _ask(self, instruction: str) -> None:
+    # Questions and answers -------------------------------------------------------------------------------
+
+    def _ask(self, instruction: str = "") -> None:
+        """Ask the one question of this state: for a connect code first, for the one-time code after a key."""
         if self._throttled():
             return
         self._questions += 1
-        self._state = State.ASKED
+        if self._state is State.FIRST:
+            if self._questions > MOST_WRONG:
+                self._end(refusal(RefusalCode.BAD_CREDENTIALS))
+                return
+            self._state, prompt, instruction = State.ASKED_FIRST, CONNECT_PROMPT, CONNECT_HINT
+        else:
+            self._state, prompt = State.ASKED_CODE, CODE_PROMPT
         self._leg.send(
             message(
-                Msg.USERAUTH_INFO_REQUEST, string(""), string(instruction), string(""), u32(1), string(PROMPT),
+                Msg.USERAUTH_INFO_REQUEST, string(""), string(instruction), string(""), u32(1), string(prompt),
                 boolean(False),
             )
         )  # fmt: skip
 
     def _on_answer(self, m: Message) -> None:
-        if self._state is not State.ASKED or self._identity is None or self._address is None:
+        asked = self._state
+        if asked not in ABANDONED:
             raise SSHException("an answer to a question that wasn't asked")
-        self._state = State.CODE
+        self._state = ABANDONED[asked]
         body = Reader(m.get_remainder())
         if body.u32() != 1:
             raise SSHException("one answer was asked for")
+        typed = body.text(256)
+        if asked is State.ASKED_FIRST:
+            self._on_connect_code(typed)
+        else:
+            self._on_code(typed.strip().replace(" ", ""))
+
+    def _on_code(self, typed: str) -> None:
+        assert self._identity is not None and self._address is not None
         try:
-            self._door.check_code(self._identity, body.text(64).strip().replace(" ", ""))
+            self._door.check_code(self._identity, typed)
         except Refused as refused:
+            if refused.refusal.status >= 500:
+                self._end(refused.refusal)
+                return
             self._door.wrong(self._address, refused.refusal.code)
             if self._questions >= MOST_QUESTIONS:
                 self._end(refused.refusal)
@@ -271,8 +345,7 @@ class Authenticator:
         return seconds > 0
 
     def _fail(self) -> None:
-        method = "keyboard-interactive" if self._state is State.CODE else "publickey"
-        self._leg.send(message(Msg.USERAUTH_FAILURE, string(method), boolean(False)))
+        self._leg.send(message(Msg.USERAUTH_FAILURE, string(",".join(self._offered())), boolean(False)))
 
     def _say(self, text: str) -> None:
         if text:
@@ -308,18 +381,5 @@ class InnerAuthenticator(Authenticator):
         return super()._same_name(username)
 
     def _on_method(self, method: str, body: Reader) -> None:
-        if self._state is State.KEY:
+        if self._state is State.FIRST:
             self._succeed()
-
-
-def _load(algorithm: str, blob: bytes) -> PKey | None:
-    """The public key in `blob`, if its type is the one that the algorithm signs with. No certificates here."""
-    key_class = KEY_CLASSES.get(algorithm)
-    if key_class is None:
-        return None
-    try:
-        inner = Reader(blob).text(64)
-        wanted = "ssh-rsa" if key_class is RSAKey else algorithm
-        return key_class(data=blob) if inner == wanted else None  # type: ignore[arg-type]
-    except (SSHException, ValueError, TypeError):
-        return None

@@ -12,14 +12,16 @@ from paramiko.ssh_exception import SSHException
 
 from breakglass import clock
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
-from sessions.gateway import console, opening, pep
-from sessions.gateway.authn import Authenticator, Identity, InnerAuthenticator
+from sessions.gateway import claims, console, opening, pep
+from sessions.gateway.authn import Authenticator, InnerAuthenticator
 from sessions.gateway.carry import destination
+from sessions.gateway.claims import Claim, Proof
 from sessions.gateway.hostkey import host_key
 from sessions.gateway.jump import JumpChannel
 from sessions.gateway.limits import Fault, source
 from sessions.gateway.local import LocalChannel
-from sessions.gateway.names import ASSET, Address
+from sessions.gateway.names import ASSET, Address, Identity
+from sessions.gateway.pubkeys import Offer, Signed
 from sessions.gateway.relay import printable
 from sessions.gateway.transport import ServerLeg
 from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
@@ -91,13 +93,27 @@ class Visitor:
 
     # What the authenticator asks. ------------------------------------------------------------------------
 
-    def owner(self, address: Address, key_type: str, blob: bytes) -> Identity | None:
+    def claim(self, address: Address, offer: Offer) -> Claim | None:
         try:
-            found = pep.owner(address.person, blob)
+            found = claims.claim(address, offer, self.address)
         except Refused:
             return None
         self._is_recognized = self._is_recognized or found is not None
         return found
+
+    def prove(self, address: Address, claim: Claim, signed: Signed) -> Proof:
+        try:
+            proof = claims.prove(claim, signed)
+        except Refused as refused:
+            pep.note_refusal(refused, actor=claim.identity, asset=address.asset or "", address=self.address)
+            raise
+        self.factor = proof.factor
+        return proof
+
+    def redeem(self, address: Address, typed: str) -> Proof:
+        proof = claims.redeem(address, typed, self.address)
+        self.factor = proof.factor
+        return proof
 
     def wait(self, address: Address) -> float:
         return self.gateway.throttle.wait(address.person, self.address, clock.monotonic())
@@ -105,7 +121,7 @@ class Visitor:
     def wrong(self, address: Address, code: RefusalCode) -> None:
         self.gateway.throttle.wrong(address.person, self.address, clock.monotonic())
         self.blame(Fault.WRONG_CREDENTIALS)
-        if code is RefusalCode.BAD_CREDENTIALS:
+        if code in (RefusalCode.BAD_CREDENTIALS, RefusalCode.CONNECT_CODE_WRONG):
             refused = Refused(refusal(code))
             pep.note_refusal(refused, actor=address.person, asset=address.asset or "", address=self.address)
 
@@ -115,7 +131,7 @@ class Visitor:
         self.gateway.entrance.known_now(self, identity.person_id)
 
     def check_code(self, identity: Identity, code: str) -> None:
-        self.factor = pep.check_code(identity, code).name
+        self.factor = claims.check_code(identity, code)
 
     def admit(self, identity: Identity, address: Address) -> str:
         self.gateway.throttle.right(address.person, self.address)
@@ -145,6 +161,10 @@ class Visitor:
         if len(self.leg.ends) >= MOST_CONSOLE_CHANNELS:
             why = refusal(RefusalCode.TOO_MANY_CHANNELS, limit=MOST_CONSOLE_CHANNELS)
             self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why)
+        elif kind == "session" and self.identity.grant_id is not None:
+            what = "The console with a certificate for one grant"
+            why = refusal(RefusalCode.NOT_OFFERED, what=what, help="Use your key and a one-time code.")
+            self._refuse_open(remote_id, OpenFailure.PROHIBITED, why)
         elif kind == "session":
             LocalChannel(self.leg, self._console).open(remote_id, window, max_packet)
         elif _names_an_asset(host) and port == SSH_PORT:

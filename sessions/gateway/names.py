@@ -1,9 +1,10 @@
-"""What people type before the `@` of the gateway, read strictly before anything is looked up."""
+"""What people type before the `@` of the gateway, read strictly before anything is looked up; and who they proved to be."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from uuid import UUID
 
 from breakglass.domain.refusals import RefusalCode, refuse
 
@@ -19,6 +20,20 @@ class Address:
     person: str
     asset: str | None = None
     login: str | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom a verified proof stands for. `person_id` is immutable; `key` is the key's fingerprint, where there is one.
+
+    `grant_id`: the only grant that it may use, where a certificate (of that serial) or a connect code was the proof.
+    """
+
+    person_id: UUID
+    username: str
+    key: str
+    grant_id: UUID | None = None
+    certificate: int | None = None
 
 
 def parse(name: str) -> Address:

@@ -21,10 +21,9 @@ from breakglass.services import audit, credentials, notices
 from breakglass.services.credentials import UpstreamCredential
 from sessions import services
 from sessions.gateway import pep, upstream
-from sessions.gateway.authn import Identity
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.live import Facts, LiveSession
-from sessions.gateway.names import Address
+from sessions.gateway.names import Address, Identity
 from sessions.gateway.pep import SessionAuthorization
 from sessions.gateway.relay import printable
 from sessions.models import SSHSession

@@ -25,10 +25,9 @@ from breakglass.domain.policy import (
 )
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
 from breakglass.models import Asset, Person
-from breakglass.services import audit, grants, second_factor
-from breakglass.services.keys import fingerprint
-from sessions.gateway.authn import Identity
+from breakglass.services import audit, certificates, grants
 from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.names import Identity
 from sessions.gateway.upstream import Destination
 
 DEFAULT_IDLE = 600
@@ -46,6 +45,7 @@ class SessionAuthorization:
     obligations: Obligations
     ends_at: datetime
     deadline: float
+    certificate: int | None = None
 
     @property
     def asset(self) -> str:
@@ -72,23 +72,6 @@ class SessionAuthorization:
         return now >= self.ends_at or monotonic >= self.deadline
 
 
-def owner(username: str, blob: bytes) -> Identity | None:
-    """The active person of that name if this very key is registered for them and not removed."""
-    with borrowed_db():
-        found = queries.person_with_key(username, blob)
-    if found is None:
-        return None
-    person, _key = found
-    return Identity(person.pk, person.username, fingerprint(blob))
-
-
-def check_code(identity: Identity, code: str) -> second_factor.FactorProof:
-    """Use up the person's one-time code. Raises Refused."""
-    with borrowed_db():
-        person = Person.objects.get(pk=identity.person_id)
-        return second_factor.verify(person, code, clock.now())
-
-
 def authorize(identity: Identity, asset_name: str, login: str | None) -> SessionAuthorization:
     """Ask for the decision to connect, start an armed grant's clock, and make the proof. Raises Refused, audited."""
     try:
@@ -101,9 +84,8 @@ def authorize(identity: Identity, asset_name: str, login: str | None) -> Session
 
 def _authorize(identity: Identity, asset_name: str, login: str | None) -> SessionAuthorization:
     now = clock.now()
-    obligations = _allowed(
-        decide(Connect(asset_name, login), queries.access_facts(identity.person_id, asset_name), now)
-    )
+    ask = Connect(asset_name, login, identity.grant_id)
+    obligations = _allowed(decide(ask, queries.access_facts(identity.person_id, asset_name), now))
     if obligations.activate:
         grants.activate(obligations.grant_id, now)
         again = Continue(asset_name, obligations.login, obligations.grant_id)
@@ -120,6 +102,7 @@ def _authorize(identity: Identity, asset_name: str, login: str | None) -> Sessio
         obligations=obligations,
         ends_at=obligations.ends_at,
         deadline=_deadline(obligations.ends_at),
+        certificate=identity.certificate,
     )
 
 
@@ -129,6 +112,8 @@ def renew(held: SessionAuthorization) -> SessionAuthorization:
         asset = Asset.objects.get(pk=held.asset_id)
         ask = Continue(asset.name, held.login, held.grant_id)
         obligations = _allowed(decide(ask, queries.access_facts(held.person_id, asset.name), clock.now()))
+        if held.certificate is not None:
+            certificates.refuse_revoked(held.certificate)
     if obligations.ends_at is None:
         raise refuse(RefusalCode.GRANT_ENDED, asset=held.asset, state="not begun", url="the playbook's page")
     moved = (obligations.ends_at - held.ends_at).total_seconds()

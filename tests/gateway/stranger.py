@@ -78,6 +78,11 @@ class Raw:
             50, string(user), string("ssh-connection"), string("keyboard-interactive"), string(""), string("")
         )
 
+    def password(self, user: str, password: str) -> None:
+        self.send(
+            50, string(user), string("ssh-connection"), string("password"), boolean(False), string(password)
+        )
+
     def answer(self, *answers: str) -> None:
         self.send(61, u32(len(answers)), *(string(answer) for answer in answers))
 

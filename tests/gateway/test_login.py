@@ -18,6 +18,9 @@ from tests.gateway.stranger import Raw, failure, load
 from tests.support import sshd
 
 
+FIRST = "publickey,password,keyboard-interactive"
+
+
 def nobody_got_in(raw: Raw) -> None:
     """No session was opened, and a channel isn't either."""
     if raw.transport.is_active():
@@ -48,12 +51,32 @@ def test_a_key_alone_is_not_enough(house: House) -> None:
 
 
 def test_a_code_alone_is_not_enough(house: House) -> None:
+    """Without a key the question is for a connect code, and the app's code is none."""
     house.grant()
     raw = Raw(house.port)
     raw.service()
     raw.keyboard("rita+hist-01")
-    assert failure(raw.hear()) == ("publickey", False)
+    heard = raw.hear()
+    assert heard is not None and heard[0] == 60 and b"Connect code" in heard[1]
+    raw.answer(house.rita.code())
+    heard = raw.hear()
+    assert heard is not None and heard[0] == 53 and b"connect_code_wrong" in heard[1]
+    assert failure(raw.hear()) == (FIRST, False)
+    raw.password("rita+hist-01", house.rita.code())
+    heard = raw.hear()
+    assert heard is not None and heard[0] == 53
+    assert failure(raw.hear()) == (FIRST, False)
     nobody_got_in(raw)
+
+
+def test_the_console_takes_keys_only(house: House) -> None:
+    raw = Raw(house.port)
+    raw.service()
+    raw.keyboard("rita")
+    assert failure(raw.hear()) == ("publickey", False)
+    raw.password("rita", "guess")
+    assert failure(raw.hear()) == ("publickey", False)
+    raw.close()
 
 
 def test_an_answer_to_a_question_that_was_not_asked_ends_the_connection(house: House) -> None:
@@ -85,7 +108,8 @@ def test_a_probe_with_somebodys_public_key_proves_nothing(house: House) -> None:
     heard = raw.hear()
     assert heard is not None and heard[0] == 60
     raw.keyboard("rita+hist-01")
-    assert failure(raw.hear()) == ("publickey", False)
+    heard = raw.hear()
+    assert heard is not None and heard[0] == 60 and b"Connect code" in heard[1]
     raw.close()
     again = Raw(house.port)
     again.service()
@@ -101,7 +125,7 @@ def test_a_signature_by_another_key_is_refused(house: House) -> None:
     raw = Raw(house.port)
     raw.service()
     raw.public_key("rita+hist-01", load(house.rita.key), by=load(house.ada.key))
-    assert failure(raw.hear()) == ("publickey", False)
+    assert failure(raw.hear()) == (FIRST, False)
     nobody_got_in(raw)
 
 
@@ -110,7 +134,7 @@ def test_a_signature_of_another_connection_is_refused(house: House) -> None:
     raw = Raw(house.port)
     raw.service()
     raw.public_key("rita+hist-01", load(house.rita.key), session_id=b"\0" * 32)
-    assert failure(raw.hear()) == ("publickey", False)
+    assert failure(raw.hear()) == (FIRST, False)
     nobody_got_in(raw)
 
 
@@ -119,7 +143,7 @@ def test_the_key_must_be_of_that_very_person(house: House) -> None:
     raw = Raw(house.port)
     raw.service()
     raw.public_key("rita+hist-01", load(house.ada.key))
-    assert failure(raw.hear()) == ("publickey", False)
+    assert failure(raw.hear()) == (FIRST, False)
     nobody_got_in(raw)
 
 

@@ -1,12 +1,28 @@
-"""The cipher state of one direction of a connection."""
+"""The cipher states of a connection, and when its keys are due."""
 
 from __future__ import annotations
 
 import hmac
 import struct
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+TAG = 16
+
+
+class Socket(Protocol):
+    """What packets are read from and written to: a blocking socket, or a tunnel (jump.py) that stands in for one."""
+
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+
+    def sendall(self, data: bytes | memoryview, /) -> None: ...
+
+    def settimeout(self, seconds: float | None, /) -> None: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Direction:
@@ -49,3 +65,18 @@ class Direction:
 
     def sealed(self, engine: AESGCM, iv: bytes) -> None:
         self.aead, self.salt, self.counter = engine, iv[:4], int.from_bytes(iv[4:], "big")
+
+
+class Keyed:
+    """What both directions of a connection share: the socket, their cipher states, and whether new keys are due."""
+
+    rekey_bytes = 1 << 30
+    rekey_packets = 1 << 30
+
+    def __init__(self, sock: Socket) -> None:
+        self._socket = sock
+        self._initial_kex_done = False
+        self._need_rekey = False
+        self._switched = 0
+        self._in = Direction()
+        self._out = Direction()

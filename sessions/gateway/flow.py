@@ -29,7 +29,7 @@ class Credit:
         """The other side takes `count` more. Returns how much to announce now."""
         with self._lock:
             self._owed += count
-            return self._top_up()
+            return self._top_up() if self._outstanding <= WINDOW * 3 // 4 else 0
 
     def spend(self, count: int) -> int:
         """`count` bytes arrived. Returns how much to announce now."""
@@ -37,7 +37,7 @@ class Credit:
             if count > self._outstanding:
                 raise SSHException("more data than the window allows")
             self._outstanding -= count
-            return self._top_up() if self._owed and self._outstanding < WINDOW // 2 else 0
+            return self._top_up() if self._owed and self._outstanding <= WINDOW * 3 // 4 else 0
 
     def _top_up(self) -> int:
         given = max(0, min(self._owed, WINDOW - self._outstanding))

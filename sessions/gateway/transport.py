@@ -21,8 +21,9 @@ from paramiko.kex_mlkem import KexMLKEM768X25519
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
+from sessions.gateway.inbound import CHANNEL_DATA, WINDOW_ADJUST
 from sessions.gateway.listeners import Authenticator, Connection, End
-from sessions.gateway.packets import CHANNEL_DATA, Packetizer
+from sessions.gateway.packets import Packetizer
 from sessions.gateway.wire import Disconnect, Msg, Reader, message, string, u32
 
 PRIVATE = (
@@ -163,18 +164,28 @@ class Leg(Transport):
         """Send one last message without ever waiting. False where that isn't possible."""
         return self._parked is None and self.packetizer.send_now(payload, patience)
 
-    def relay(self, plain: bytearray, size: int) -> None:
-        """Send on a data packet that another leg has decrypted, in place where that is possible."""
+    def relay(self, plain: bytearray, size: int, hold: bool = False) -> None:
+        """Send on a data packet that another leg has decrypted, in place where that is possible.
+
+        With `hold` it may wait for `flush`, so that several go in one write.
+        """
         with self._gate:
             if self._parked is not None:
                 self._park(bytes(plain[1 : size - plain[0]]))
                 return
             try:
-                self.packetizer.relay(plain, size)
+                self.packetizer.relay(plain, size, hold)
             except EOFError as error:
                 raise LegGone(self, error) from error
             if self.packetizer.need_rekey() and not self.in_kex:
                 self._send_kex_init()
+
+    def flush(self) -> None:
+        """Send what was held."""
+        try:
+            self.packetizer.flush()
+        except EOFError as error:
+            raise LegGone(self, error) from error
 
     def _park(self, payload: bytes) -> None:
         assert self._parked is not None
@@ -200,29 +211,32 @@ class Leg(Transport):
 
     def open_sink(self) -> None:
         """From now on channel data goes straight to its end."""
-        self.packetizer.sink = self._sink
+        self.packetizer.sink, self.packetizer.outlive = self._sink, self._outlive
 
     def _sink(self, plain: bytearray, size: int) -> bool:
         if self._expected_packet:
             return False
         end = self.ends.get(int.from_bytes(plain[2:6], "big"))
         body = size - plain[0]
-        if plain[1] == CHANNEL_DATA:
-            count = int.from_bytes(plain[6:10], "big")
-            if 10 + count != body:
-                raise SSHException("channel data doesn't fit its packet")
-            extended = None
+        kind = plain[1]
+        number = int.from_bytes(plain[6:10], "big")
+        if kind == CHANNEL_DATA:
+            count, extended, start = number, None, 10
+        elif kind == WINDOW_ADJUST:
+            count, extended, start = 0, None, 10
         else:
-            extended = int.from_bytes(plain[6:10], "big")
-            count = int.from_bytes(plain[10:14], "big")
-            if 14 + count != body:
-                raise SSHException("channel data doesn't fit its packet")
+            count, extended, start = int.from_bytes(plain[10:14], "big"), number, 14
+        if start + count != body:
+            raise SSHException("a channel's message doesn't fit its packet")
         if end is None:
             if self._cut:
                 return True
-            raise SSHException("data for a channel that isn't open")
+            raise SSHException("a message for a channel that isn't open")
         try:
-            end.on_data(plain, count, size, extended)
+            if kind == WINDOW_ADJUST:
+                end.on_adjust(number)
+            else:
+                end.on_data(plain, count, size, extended)
         except EOFError as error:
             self._outlive(error)
         return True

@@ -26,6 +26,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any, NamedTuple
 
+from pydantic_core import to_json
+
 OUTPUT, MARKER, RESIZE, CHANNEL, HELD, BYTES, END = "o", "m", "r", "c", "h", "b", "e"
 CLOSED, CUT, RECOVERED = "closed", "cut", "recovered"
 MOST_CELLS = 1000
@@ -33,6 +35,9 @@ MOST_CELLS = 1000
 MOST_LINE = 4 * 1024 * 1024
 """The recorder writes no line near this length; a longer one is damage, and isn't kept in memory."""
 
+
+LONG = 256
+"""From this length on an ASCII text is spelled by pydantic's encoder: the same bytes in a third of the time."""
 
 _decode = json.JSONDecoder().decode
 
@@ -59,6 +64,8 @@ _DOTTED = bytes(
 
 def event_line(time: float, code: str, data: str) -> bytes:
     """Spell one event, newline included."""
+    if len(data) >= LONG and data.isascii() and "\x7f" not in data:
+        return b'[%.6f,"%b",%b]\n' % (time, code.encode("ascii"), to_json(data))
     return f'[{time:.6f},"{code}",{quote(data)}]\n'.encode("ascii")
 
 

@@ -103,7 +103,8 @@ def _database() -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": query.pop("host", None) or parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": {"connect_timeout": 5, **query},
+        # A server that is cut off is noticed in 10 s, also by a connection that was open before.
+        "OPTIONS": {"connect_timeout": 5, "tcp_user_timeout": 10_000, **query},
     }
 
 

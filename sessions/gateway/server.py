@@ -17,7 +17,7 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.services import audit
 from sessions import services
 from sessions.gateway.books import Bookkeeper
-from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.borrowed import borrowed_db, kept_connections
 from sessions.gateway.entrance import Entrance
 from sessions.gateway.hostkey import host_key
 from sessions.gateway.limits import Limits
@@ -62,6 +62,10 @@ class Gateway:
         """Serve until `stop()`. Sessions that an earlier life of this gateway left open are ended as crashed first;
         then `ready` is called, once."""
         sys.setswitchinterval(SWITCH_INTERVAL)
+        with kept_connections():
+            self._run(ready)
+
+    def _run(self, ready: Callable[[], None] | None) -> None:
         with borrowed_db():
             crashed = services.recover_crashed(self.id, clock.now())
             audit.record(

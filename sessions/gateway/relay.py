@@ -47,8 +47,10 @@ class Side:
         self.window = 0
         self.max_packet = MOST_PER_PACKET
         self.credit = Credit()
+        self.got_eof = False
         self.got_close = False
         self.sent_close = False
+        self._settled = False
         self._sent_eof = False
         self._eof_wanted = False
         self._close_wanted = False
@@ -85,12 +87,15 @@ class Side:
             self.other.announce(self.other.credit.grant(count - paid))
 
     def on_eof(self) -> None:
+        self.got_eof = True
         self.other.finish(close=False)
 
     def on_close(self) -> None:
         self.got_close = True
-        self.finish(close=True)
+        if not self.waits_for_last_words:
+            self.finish(close=True)
         self.other.finish(close=True)
+        self.other.settle()
         self.settle()
 
     # What is sent to it. ---------------------------------------------------------------------------------
@@ -168,10 +173,18 @@ class Side:
             self.leg.send(message(Msg.CHANNEL_SUCCESS if success else Msg.CHANNEL_FAILURE, self.remote))
 
     def settle(self) -> None:
-        """Give the channel's number back once both have closed."""
-        if self.got_close and self.sent_close:
-            self.leg.drop_id(self.local_id)
-            self.channel.side_gone()
+        """Give the channel's number back once both have closed: once, for later it may be another's."""
+        with self._lock:
+            if self._settled or not self.gone:
+                return
+            self._settled = True
+        self.leg.drop_id(self.local_id)
+        self.channel.side_gone()
+
+    @property
+    def waits_for_last_words(self) -> bool:
+        """Whether this side's close is answered when the other side closes, and not before."""
+        return False
 
     @property
     def gone(self) -> bool:
@@ -222,6 +235,11 @@ class PersonSide(Side):
             channel.traffic_in.add(memoryview(plain)[10 : 10 + count])
         self.other.relay(plain, count, size, None, hold=self.leg.packetizer.has_more())
         self.announce(more)
+
+    @property
+    def waits_for_last_words(self) -> bool:
+        """PuTTY closes as soon as both have said EOF, while the asset's exit status is still on its way."""
+        return self.got_eof and self.other.got_eof and not self.other.got_close
 
     def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
         self.channel.session.go_on(typed=False)  # nothing begins after the deadline, be the watchdog late

@@ -1,0 +1,51 @@
+"""Commands that decide on a request: yes or no, each with a one-time code given for it."""
+
+from __future__ import annotations
+
+import argparse
+
+from breakglass import clock, queries, shapes
+from breakglass.services import approvals
+from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.commands.asking import find_request
+from sessions.gateway.commands.looking import plea_line
+from sessions.gateway.commands.talk import Answer, Command, Talk, Words
+
+
+def approve(talk: Talk, said: argparse.Namespace) -> Answer:
+    return _decide(talk, said, "approve")
+
+
+def deny(talk: Talk, said: argparse.Namespace) -> Answer:
+    return _decide(talk, said, "deny")
+
+
+def _decide(talk: Talk, said: argparse.Namespace, verb: str) -> Answer:
+    with borrowed_db():
+        wanted = find_request(talk.person(), said.request)
+        talk_lines = [f"{wanted.label}: {plea_line(wanted)}"]
+        talk_lines += [f"  unusual: {fact}" for fact in queries.unusual_facts(wanted)]
+    talk.say("\n".join(talk_lines))
+    comment = said.comment
+    if comment is None:
+        comment = "" if talk.quiet else talk.ask("Comment: ")
+    code = talk.ask(f"One-time code to {verb} {wanted.label}: ", hidden=True)
+    act = approvals.approve if verb == "approve" else approvals.deny
+    with borrowed_db():
+        person, now = talk.person(), clock.now()
+        act(wanted.pk, person, code.replace(" ", ""), comment, now)
+        decided = queries.request_for(person, wanted.pk)
+        waits = " and waits for another approver" if decided.state == "pending" else ""
+        said_so = "Your yes is counted: " if waits else ""
+        return Answer(f"{said_so}{decided.label} is {decided.state}{waits}.\n", shapes.request(decided, now))
+
+
+def _words(verb: str, summary: str) -> Words:
+    words = Words(verb, summary, f"{verb} REQ-4 --comment 'as on the phone'")
+    words.add_argument("request", help="such as REQ-4")
+    words.add_argument("--comment", help="the requester reads it; needed to deny")
+    return words
+
+
+APPROVE = Command(_words("approve", "say yes to a request; asks for a one-time code"), approve)
+DENY = Command(_words("deny", "say no to a request; asks for a one-time code"), deny)

@@ -93,10 +93,16 @@ class Leg(Transport):
 
     # Life ------------------------------------------------------------------------------------------------
 
+    def _log(self, level: int, msg: object, *args: object) -> None:
+        """What paramiko notes of each message is for nobody, and what a stranger sends must not fill a log."""
+
     def run(self) -> None:
         try:
             super().run()
         finally:
+            problem = self.saved_exception
+            if problem is not None and not isinstance(problem, SSHException | EOFError | OSError):
+                log.error("a connection ended by a fault of ours, or a message that can't be: %r", problem)
             if self.connection is not None:
                 self.connection.on_down(self.saved_exception)
 

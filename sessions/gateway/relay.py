@@ -91,7 +91,9 @@ class Side:
         self.other.finish(close=False)
 
     def on_close(self) -> None:
-        self.got_close = True
+        with self._lock:
+            self.got_close = True
+            self._queue.clear()
         if not self.waits_for_last_words:
             self.finish(close=True)
         self.other.finish(close=True)
@@ -121,7 +123,7 @@ class Side:
         With `hold`, that leg's reader has more to read at once: what follows may go out in one write with this.
         """
         with self._lock:
-            if self._sent_eof or self.sent_close:
+            if self._sent_eof or self.sent_close or self.got_close:
                 return
             if self._queue or count > self.window or count > self.max_packet:
                 start = 10 if extended is None else 14
@@ -238,8 +240,8 @@ class PersonSide(Side):
 
     @property
     def waits_for_last_words(self) -> bool:
-        """PuTTY closes as soon as both have said EOF, while the asset's exit status is still on its way."""
-        return self.got_eof and self.other.got_eof and not self.other.got_close
+        """PuTTY, and scp over a shared connection, close while the asset's exit status is still on its way."""
+        return self.other.opened and not self.other.got_close
 
     def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
         self.channel.session.go_on(typed=False)  # nothing begins after the deadline, be the watchdog late

@@ -17,8 +17,9 @@ from breakglass.api.naming import find
 from breakglass.api.paging import Page, Paging, page
 from breakglass.api.requests import RequestDetail, detail
 from breakglass.domain.permissions import Verb
-from breakglass.models import Grant, Person
-from breakglass.services import extensions, grants
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.models import Grant, Person, PersonCertificate
+from breakglass.services import certificates, connect_codes, extensions, grants
 
 router = Router(tags=["grants"])
 
@@ -65,6 +66,44 @@ class ExtendIn(Input):
 
     reason: str = Field(default="", max_length=4000)
     minutes: int | None = Field(default=None, ge=-(2**31), lt=2**31)
+
+
+class ConnectCodeIn(Input):
+    """`otp` is a fresh code of your second factor."""
+
+    otp: str = Field(default="", max_length=64)
+
+
+class ConnectCodeOut(Schema):
+    """`code` is shown this one time: it is the password for one login by one of the commands in `ssh`."""
+
+    code: str
+    expires_at: datetime
+    ssh: list[str]
+
+
+class CertificateIn(Input):
+    """`public_key`: the one line of your .pub file. `source_address`: the only address that it shall work from."""
+
+    public_key: str = Field(default="", max_length=20_000)
+    otp: str = Field(default="", max_length=64)
+    source_address: str = Field(default="", max_length=45)
+
+
+class CertificateOut(Schema):
+    """`certificate` is the one line of a -cert.pub file; ssh finds it beside the key, or by `-o CertificateFile=`.
+
+    `serial` is text: it doesn't fit into the numbers of JavaScript.
+    """
+
+    serial: str
+    certificate: str
+    key_fingerprint: str
+    valid_from: datetime
+    valid_until: datetime
+    source_address: str | None
+    revoked_at: datetime | None
+    ssh: list[str]
 
 
 class GrantFilter(Filter):
@@ -119,6 +158,51 @@ def extend_grant(request: HttpRequest, ref: str, body: ExtendIn) -> Status[dict[
     form = extensions.ExtendForm(_seen(person, ref).pk, body.reason, body.minutes)
     made = extensions.ask(person, form, now)
     return Status(201, detail(person, made.pk, now))
+
+
+@router.post("/{ref}/connect-code", response=answers(ConnectCodeOut, 201))
+def make_connect_code(request: HttpRequest, ref: str, body: ConnectCodeIn) -> Status[dict[str, Any]]:
+    """A one-time connect code for your grant: the way in from a machine without your key, once, within 60 s."""
+    person, now = person_of(request), clock.now()
+    seen = _seen(person, ref)
+    issued = connect_codes.issue(person, seen.pk, body.otp, now)
+    ssh = shapes.grant(seen, person, now)["ssh"]
+    return Status(201, {"code": issued.code, "expires_at": issued.row.expires_at, "ssh": ssh})
+
+
+@router.post("/{ref}/certificate", response=answers(CertificateOut, 201))
+def make_certificate(request: HttpRequest, ref: str, body: CertificateIn) -> Status[dict[str, Any]]:
+    """Certify your public key for your grant: until it ends ssh gets in without a question."""
+    person, now = person_of(request), clock.now()
+    seen = _seen(person, ref)
+    issued = certificates.issue(
+        person, seen.pk, body.public_key, body.otp, now, source_address=body.source_address
+    )
+    ssh = shapes.grant(seen, person, now)["ssh"]
+    return Status(201, _certificate(issued.row) | {"certificate": issued.line, "ssh": ssh})
+
+
+@router.post("/{ref}/certificate/{serial}/revoke", response=answers(CertificateOut))
+def revoke_certificate(request: HttpRequest, ref: str, serial: str) -> dict[str, Any]:
+    """Your certificate opens nothing from now on, and the sessions that it opened end."""
+    person, now = person_of(request), clock.now()
+    seen = _seen(person, ref)
+    if not (serial.isascii() and serial.isdecimal() and len(serial) < 20):
+        raise refuse(RefusalCode.NOT_FOUND, what="certificate")
+    if seen.person_id != person.pk:
+        raise refuse(RefusalCode.GRANT_FOREIGN)
+    return _certificate(certificates.revoke(person, int(serial), now)) | {"certificate": "", "ssh": []}
+
+
+def _certificate(row: PersonCertificate) -> dict[str, Any]:
+    return {
+        "serial": str(row.serial),
+        "key_fingerprint": row.key_fingerprint,
+        "valid_from": row.valid_from,
+        "valid_until": row.valid_until,
+        "source_address": row.source_address,
+        "revoked_at": row.revoked_at,
+    }
 
 
 def _seen(person: Person, ref: str) -> Grant:

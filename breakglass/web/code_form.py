@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from django import forms
 
+from breakglass.domain.refusals import Refusal, RefusalCode
+
+ABOUT_THE_CODE = frozenset(
+    {
+        RefusalCode.SECOND_FACTOR_WRONG,
+        RefusalCode.SECOND_FACTOR_USED,
+        RefusalCode.SECOND_FACTOR_REQUIRED,
+        RefusalCode.THROTTLED,
+    }
+)
+
 
 class CodeInput(forms.TextInput):
     """A form that comes back asks for the code anew: what was typed is used up or wrong."""
@@ -31,3 +42,11 @@ def code_field(
         widget=CodeInput(attrs=attributes),
         error_messages={"required": "Type the code."},
     )
+
+
+def put_beside(form: forms.Form, no: Refusal, *, line: str | None = None, **fields: str) -> None:
+    """A refusal beside the field that it is about: the code's, one that it says it needs, else `line`."""
+    about = "code" if no.code in ABOUT_THE_CODE else line
+    for need in no.needs:
+        about = fields.get(need, about)
+    form.add_error(about, f"{no.message} {no.help}".strip())

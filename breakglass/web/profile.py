@@ -14,18 +14,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
 from breakglass import clock
-from breakglass.domain.refusals import RefusalCode, Refused
+from breakglass.domain.refusals import Refused
 from breakglass.models import Person
 from breakglass.services import keys, second_factor, tokens
-from breakglass.web.code_form import code_field
+from breakglass.web.code_form import code_field, put_beside
 from breakglass.web.who import groups_of, person_of
-
-ABOUT_THE_CODE = {
-    RefusalCode.SECOND_FACTOR_WRONG,
-    RefusalCode.SECOND_FACTOR_USED,
-    RefusalCode.SECOND_FACTOR_REQUIRED,
-    RefusalCode.THROTTLED,
-}
 
 
 class KeyForm(forms.Form):
@@ -33,7 +26,7 @@ class KeyForm(forms.Form):
     line = forms.CharField(
         label="Public key",
         max_length=20_000,
-        help_text="The one line of your .pub file. Ed25519, ECDSA, or RSA of 3072 bits or more.",
+        help_text="The one line of your .pub file. Ed25519, ECDSA, a security key of these, or RSA of 3072 bits or more.",
         widget=forms.Textarea(
             attrs={
                 "rows": 3,
@@ -47,6 +40,11 @@ class KeyForm(forms.Form):
     )
     label = forms.CharField(
         label="Name", required=False, max_length=80, help_text="Where the key lives: laptop, control room."
+    )
+    verify_required = forms.BooleanField(
+        label="A security key that asks for its PIN or a finger",
+        required=False,
+        help_text="Made with ssh-keygen -t ed25519-sk -O verify-required. It then needs no code when you log in.",
     )
     code = code_field()
 
@@ -72,7 +70,9 @@ def key_add(request: HttpRequest) -> HttpResponse:
 
     def register() -> object:
         data = form.cleaned_data
-        return keys.register(person, data["line"], data["label"], data["code"], now)
+        return keys.register(
+            person, data["line"], data["label"], data["code"], now, verify_required=data["verify_required"]
+        )
 
     if _done(form, register, "line"):
         messages.success(request, "The key is registered: the gateway takes it from now on.")
@@ -117,8 +117,7 @@ def _done(form: forms.Form, act: Callable[[], object], field: str) -> bool:
     try:
         act()
     except Refused as no:
-        about = "code" if no.refusal.code in ABOUT_THE_CODE else field
-        form.add_error(about, f"{no.refusal.message} {no.refusal.help}".strip())
+        put_beside(form, no.refusal, line=field, verify_required="verify_required")
         return False
     return True
 

@@ -7,6 +7,8 @@ from django.urls import path
 from breakglass.web import (
     asset,
     audit,
+    certificate,
+    connect_code,
     grant,
     home,
     inbox,
@@ -43,6 +45,13 @@ urlpatterns = [
     path("inbox/events/", inbox.inbox_events, name="inbox_events"),
     path("grants/<uuid:grant_id>/release/", grant.grant_release, name="grant_release"),
     path("grants/<uuid:grant_id>/revoke/", grant.grant_revoke, name="grant_revoke"),
+    path("grants/<uuid:grant_id>/connect-code/", connect_code.connect_code, name="connect_code"),
+    path("grants/<uuid:grant_id>/certificate/", certificate.certificate, name="certificate"),
+    path(
+        "grants/<uuid:grant_id>/certificate/<int:serial>/revoke/",
+        certificate.certificate_revoke,
+        name="certificate_revoke",
+    ),
     path("grants/<uuid:grant_id>/extend/", more_time.grant_extend, name="grant_extend"),
     path("incidents/", incident.incidents, name="incidents"),
     path("incidents/open/", incident.incident_open, name="incident_open"),

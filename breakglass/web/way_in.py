@@ -27,14 +27,15 @@ class Way:
     more: tuple[Way, ...] = ()
 
 
-def ways_in(grant: Grant, person: Person, card: Card) -> list[Way]:
-    """A command for each asset; the login is named where there is a choice."""
+def ways_in(grant: Grant, person: Person, card: Card, options: str = "") -> list[Way]:
+    """A command for each asset, with ssh's `options`; the login is named where there is a choice."""
     config = settings.BREAKGLASS
     tail = " COMMAND" if card.exec_only else ""
 
     def way(asset: str, login: str, *, named: bool) -> Way:
         who = f"{person.username}+{login}@{asset}" if named else f"{person.username}+{asset}"
-        return Way(f"{asset} as {login}", f"ssh -p {config.gateway_port} {who}@{config.gateway_host}{tail}")
+        command = f"ssh -p {config.gateway_port}{options} {who}@{config.gateway_host}{tail}"
+        return Way(f"{asset} as {login}", command)
 
     ways = []
     for asset in grant.assets.all():

@@ -125,6 +125,7 @@ class Things:
             open=self.open_session.pk,
             review=self.review.pk,
             lock=self.lock.pk,
+            serial=4711,  # of no certificate
         )
 
 

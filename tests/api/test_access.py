@@ -9,6 +9,7 @@ from django.db import transaction
 
 from breakglass.api import face
 from tests.api.scene import Plant, Things
+from tests.support.cast import new_key
 
 # Who asks. All things are rita's, under historian-down, whose approvers are ada's and ben's group.
 # nobody: no token. rob: another responder. ben: may approve. ivy: approves other playbooks only.
@@ -16,6 +17,7 @@ WHO = ("nobody", "rita", "rob", "ben", "ivy", "vera", "otto", "admin")
 
 OTP = object()  # a fresh code of whoever asks
 REASON = "The trend has stopped; restart the service"
+KEY = new_key()[1]
 ASK = {"playbook": "historian-down", "incident": "{incident}", "assets": ["hist-01"], "reason": REASON}
 
 
@@ -41,6 +43,9 @@ TABLE = [
     Row("POST", "/grants/{live}/release", "   401 200 404 403 404 403 403 403"),
     Row("POST", "/grants/{live}/revoke", "    401 403 404 200 404 403 403 200", {"otp": OTP, "reason": "over"}),
     Row("POST", "/grants/{live}/extend", "    401 201 404 403 404 403 403 403", {"reason": "not done yet, reindexing"}),
+    Row("POST", "/grants/{live}/connect-code", "401 201 404 403 404 403 403 403", {"otp": OTP}),
+    Row("POST", "/grants/{live}/certificate", "401 201 404 403 404 403 403 403", {"otp": OTP, "public_key": KEY}),
+    Row("POST", "/grants/{live}/certificate/{serial}/revoke", "401 404 404 403 404 403 403 403"),
     Row("GET", "/incidents", "                401 200 200 200 200 200 200 200"),
     Row("POST", "/incidents", "               401 201 201 201 201 403 403 201", {"title": "Pump 3 stopped"}),
     Row("GET", "/incidents/{incident}", "     401 200 200 200 200 200 200 200"),

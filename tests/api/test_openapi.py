@@ -12,7 +12,8 @@ from ninja import NinjaAPI
 PUBLIC = [
     "GET /requests", "POST /requests", "GET /requests/{ref}", "POST /requests/{ref}/approve",
     "POST /requests/{ref}/deny", "POST /requests/{ref}/withdraw", "GET /grants", "GET /grants/{ref}",
-    "POST /grants/{ref}/release", "POST /grants/{ref}/revoke", "POST /grants/{ref}/extend", "GET /sessions",
+    "POST /grants/{ref}/release", "POST /grants/{ref}/revoke", "POST /grants/{ref}/extend",
+    "POST /grants/{ref}/connect-code", "POST /grants/{ref}/certificate", "GET /sessions",
     "GET /sessions/{ref}", "POST /sessions/{ref}/kill", "POST /sessions/{ref}/freeze",
     "POST /sessions/{ref}/unfreeze", "GET /sessions/{ref}/recording.cast", "GET /sessions/{ref}/commands",
     "GET /reviews", "GET /locks", "POST /locks", "GET /incidents", "POST /incidents", "GET /playbooks", "GET /assets",

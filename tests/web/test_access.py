@@ -65,6 +65,11 @@ TABLE = [
     Row("GET", "/grants/{grant}/extend/", "               302 409 404 403 404 403 403 403"),
     Row("POST", "/grants/{grant}/extend/", "              302 409 404 403 404 403 403 403",
         {"reason": "the index is still being rebuilt", "minutes": "10"}),
+    Row("GET", "/grants/{grant}/connect-code/", "         302 200 404 403 404 403 403 403"),
+    Row("POST", "/grants/{grant}/connect-code/", "        302 200 404 403 404 403 403 403", {"code": CODE}),
+    Row("GET", "/grants/{grant}/certificate/", "          302 200 404 403 404 403 403 403"),
+    Row("POST", "/grants/{grant}/certificate/", "         302 200 404 403 404 403 403 403", {"key": "{key}", "code": CODE}),
+    Row("POST", "/grants/{grant}/certificate/{serial}/revoke/", "302 404 404 404 404 404 404 404"),
     Row("GET", "/incidents/", "                           302 200 200 200 200 200 200 200"),
     Row("GET", "/incidents/open/", "                      302 200 200 200 200 403 403 200"),
     Row("POST", "/incidents/open/", "                     302 302 302 302 302 403 403 302", {"title": "Pump 3 stopped"}),
@@ -173,7 +178,7 @@ def _value(value: object, scene: Scene, who: str) -> str:
 def _path(path: str, scene: Scene) -> str:
     grant = Grant.objects.get(request_id=scene.armed)
     key = stage.person("rita").ssh_keys.get()
-    return path.format(**vars(scene), grant=grant.pk, key=key.pk, nothing=NOTHING)
+    return path.format(**vars(scene), grant=grant.pk, key=key.pk, nothing=NOTHING, serial=4711)
 
 
 def _shape(path: str) -> str:

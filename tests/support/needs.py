@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import shutil
 from collections.abc import Callable
@@ -24,7 +25,15 @@ def chromium() -> str | None:
     return named or next(filter(None, map(program, CHROMIUMS)), None)
 
 
-FINDERS: dict[str, Callable[[], object]] = {"chromium": chromium, "postgresql": postgresql.find_programs}
+def libssh() -> str | None:
+    return ctypes.util.find_library("ssh")
+
+
+FINDERS: dict[str, Callable[[], object]] = {
+    "chromium": chromium,
+    "postgresql": postgresql.find_programs,
+    "libssh": libssh,
+}
 PACKAGES = {
     "sshd": "openssh-server",
     "ssh": "openssh-client",
@@ -45,6 +54,7 @@ PACKAGES = {
     "rsync": "rsync",
     "git": "git",
     "curl": "curl",
+    "libssh": "libssh-4",
     "faketime": "faketime",
     "node": "nodejs",
 }

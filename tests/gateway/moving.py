@@ -24,11 +24,17 @@ def words(house: House, program: str, *options: str) -> list[str]:
     return [program, *options, *("-P" if word == "-p" else word for word in house.ssh()[1:-3])]
 
 
-def sftp(house: House, batch: str, *, timeout: float = 60, check: bool = True) -> str:
+def sftp(
+    house: House, batch: str, *, options: tuple[str, ...] = (), timeout: float = 60, check: bool = True
+) -> str:
     """Stock sftp, fed with commands; what it printed. A command that fails doesn't end it where it begins with `-`."""
     script = house.dir / "batch"
     script.write_text(batch)
-    command = [*words(house, "sftp", "-o", "BatchMode=no", "-b", str(script)), "rita+hist-01@127.0.0.1"]
+    command = [
+        *words(house, "sftp", "-o", "BatchMode=no", "-b", str(script)),
+        *options,
+        "rita+hist-01@127.0.0.1",
+    ]
     done = subprocess.run(
         command, env=house.askpass(), capture_output=True, text=True, timeout=timeout, check=False
     )

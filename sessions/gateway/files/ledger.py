@@ -13,7 +13,7 @@ from breakglass import clock
 from breakglass.domain.policy import FileRules
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway.files.moved import Direction
-from sessions.gateway.relay import printable
+from sessions.gateway.files.paths import visible
 from sessions.recording.kept import KeptWriter
 from sessions.services import FileFacts
 from sessions.services.recordings import recording_key, store
@@ -44,8 +44,9 @@ class Operation:
     @property
     def label(self) -> str:
         """As it stands in the recording."""
-        to = f" to {printable(self.target)}" if self.target else ""
-        return f"{WORDS.get(self.verb, self.verb)} {printable(self.path)}{to}"
+        between = " to " if self.direction is Direction.NONE else " named "
+        other = between + visible(self.target) if self.target else ""
+        return f"{WORDS.get(self.verb, self.verb)} {visible(self.path)}{other}"
 
 
 class Ledger:
@@ -139,12 +140,18 @@ class Transfer:
     """The contents of one file in one direction: counted, hashed while they come in order, kept where that is asked."""
 
     def __init__(
-        self, ledger: Ledger, channel: SplicedChannel, path: str, verb: str, direction: Direction
+        self,
+        ledger: Ledger,
+        channel: SplicedChannel,
+        path: str,
+        verb: str,
+        direction: Direction,
+        target: str = "",
     ) -> None:
         self._ledger = ledger
         self._channel = channel
         self.direction = direction
-        self.operation = ledger.begin(verb, path, direction=direction, settle=self.settle)
+        self.operation = ledger.begin(verb, path, target, direction, self.settle)
         self._hash = hashlib.sha256()
         self._start: int | None = None
         self._next = 0
@@ -155,7 +162,7 @@ class Transfer:
         """The next `count` bytes at `offset` (None: wherever the file ends) are coming. Why they may not, or None."""
         limit = self._ledger.rules.max_bytes
         if not self._channel.session.moved.take(self.direction, count, limit):
-            why = refusal(RefusalCode.FILE_LIMIT, limit=limit, path=printable(self.operation.path))
+            why = refusal(RefusalCode.FILE_LIMIT, limit=limit, path=visible(self.operation.path))
             if not self.operation.problem:
                 self._ledger.say(self.operation, why)
             return why

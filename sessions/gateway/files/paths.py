@@ -31,3 +31,8 @@ def shown(path: bytes) -> str:
 def exact(path: bytes) -> str:
     """As text that differs wherever the bytes differ: for comparing, not for showing."""
     return path.decode("utf-8", "surrogateescape")
+
+
+def visible(path: str) -> str:
+    """Fit for a line on a terminal or in the recording."""
+    return "".join(sign if sign.isprintable() else "?" for sign in path)

@@ -7,7 +7,7 @@ import struct
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway.files.ledger import Transfer
 from sessions.gateway.files.open_files import OpenFile, OpenFolder
-from sessions.gateway.files.paths import absolute, shown
+from sessions.gateway.files.paths import absolute, shown, visible
 from sessions.gateway.files.sftp_paths import Gatekeeper, PathRequest, attributes, path_request
 from sessions.gateway.files.sftp_state import For, SftpState
 from sessions.gateway.files.sftp_wire import Fields, Malformed, Status, Type, Verdict, number, packet, status
@@ -163,7 +163,7 @@ class Requests:
 
     def _turn_away(self, named: PathRequest, leads_to: bytes) -> None:
         del self._state.pending[named.id]
-        path = printable(shown(leads_to))
+        path = visible(shown(leads_to))
         roots = ", ".join(self._ledger.rules.roots)
         why = refusal(RefusalCode.FILE_OUTSIDE_ROOTS, path=path, roots=roots)
         answer = self._state.no(named.id, why)

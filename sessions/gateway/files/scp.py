@@ -13,7 +13,7 @@ from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway.files.commands import FileCommand
 from sessions.gateway.files.ledger import DONE, Ledger, Operation, Transfer
 from sessions.gateway.files.moved import Direction
-from sessions.gateway.files.paths import shown
+from sessions.gateway.files.paths import shown, visible
 from sessions.gateway.relay import Side, SplicedChannel, printable
 
 MOST_LINE = 8 * 1024
@@ -151,26 +151,27 @@ class Scp:
     def _begin(self, name: bytes, size: int) -> Transfer:
         direction = Direction.UP if self._command.to_asset else Direction.DOWN
         verb = "write" if self._command.to_asset else "read"
-        transfer = Transfer(self._ledger, self._channel, self._path(name), verb, direction)
+        path, named = self._where(name)
+        transfer = Transfer(self._ledger, self._channel, path, verb, direction, named)
         why = transfer.begin(0, size)
         if why is not None:
             transfer.finish(str(why.code))
             raise Stopped(why)
         return transfer
 
-    def _path(self, name: bytes) -> str:
-        """Where the file is, as far as the command and the stream tell."""
+    def _where(self, name: bytes) -> tuple[str, str]:
+        """The file's path; or the command's and the name as it was sent, where only the asset knows how they join."""
         command, said = self._command, shown(name)
         place = ", ".join(command.paths)
         if not place.startswith("/"):
             place = "~/" + place.removeprefix("./").removeprefix(".")
         if command.to_asset and (command.folder or place.endswith("/")):
-            return f"{place.rstrip('/')}/{said}"
+            return f"{place.rstrip('/')}/{said}", ""
         folder, _, last = place.rstrip("/").rpartition("/")
         if last == (said.partition("/")[0] if not command.to_asset else said):
-            return f"{folder}/{said}"
-        # Only the asset knows what a pattern found, and whether the place is a folder or the file's new name.
-        return f"{place} ({said})"
+            return f"{folder}/{said}", ""
+        # What a pattern found, or whether the place is a folder that is there or the file's new name.
+        return place, said
 
 
 class Rsync:
@@ -218,7 +219,7 @@ class Rsync:
         if self._channel.session.moved.take(direction, count, limit):
             return True
         self._over = True
-        why = refusal(RefusalCode.FILE_LIMIT, limit=limit, path=printable(self._operation.path))
+        why = refusal(RefusalCode.FILE_LIMIT, limit=limit, path=visible(self._operation.path))
         self._operation.problem = str(why.code)
         self._stop(why)
         return False

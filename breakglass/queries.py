@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import F, Prefetch, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 
 from breakglass.domain import approvals, permissions, policy
 from breakglass.domain.approvals import Verdict
@@ -111,13 +111,35 @@ def people_in(groups: Iterable[str]) -> list[Person]:
 
 
 def person_facts(person: Person) -> policy.PersonFacts:
-    fresh = Person.objects.filter(pk=person.pk).values_list("is_active", flat=True).first()
-    return policy.PersonFacts(
-        id=person.pk,
-        username=person.username,
-        active=bool(fresh),
-        groups=groups_of(person),
-        has_second_factor=TotpFactor.objects.filter(user=person, confirmed=True).exists(),
+    """Fresh from the database. Raises Person.DoesNotExist."""
+    return people_facts([person.pk])[person.pk]
+
+
+class PeopleFacts(dict[UUID, policy.PersonFacts]):
+    """By id. Who isn't there raises Person.DoesNotExist."""
+
+    def __missing__(self, person_id: UUID) -> policy.PersonFacts:
+        raise Person.DoesNotExist(f"there is no person {person_id}")
+
+
+def people_facts(ids: Collection[UUID]) -> PeopleFacts:
+    """Of many people, fresh from the database, in one query."""
+    confirmed = TotpFactor.objects.filter(user=OuterRef("pk"), confirmed=True)
+    rows = (
+        Person.objects.filter(pk__in=ids)
+        .order_by()
+        .values_list("pk", "username", "is_active", Exists(confirmed), "groups__name")
+    )
+    groups: dict[UUID, set[str]] = {}
+    found: dict[UUID, tuple[str, bool, bool]] = {}
+    for pk, username, active, has_second_factor, group in rows:
+        found[pk] = (username, active, has_second_factor)
+        groups.setdefault(pk, set()).update([group] if group is not None else [])
+    return PeopleFacts(
+        {
+            pk: policy.PersonFacts(pk, username, active, frozenset(groups[pk]), has_second_factor)
+            for pk, (username, active, has_second_factor) in found.items()
+        }
     )
 
 
@@ -138,34 +160,37 @@ def submit_facts(
         person=person_facts(person),
         playbook=_playbook_facts(version, pinned) if version else None,
         incident=_incident_facts(incident) if incident else None,
-        assets=tuple(_asset_facts(asset) for asset in Asset.objects.filter(name__in=list(assets))),
-        locks=_locks(),
+        assets=tuple(asset_facts(asset) for asset in Asset.objects.filter(name__in=list(assets))),
+        locks=lock_facts(),
     )
+
+
+# A playbook's text is read once a process (`spec_of`), not with each grant.
+GRANTS_FOR_FACTS = (
+    Grant.objects.select_related("incident", "playbook").defer("playbook__spec").prefetch_related("assets")
+)
 
 
 def access_facts(person_id: UUID, asset_name: str) -> policy.AccessFacts:
     """What `decide(Connect)` and `decide(Continue)` need. Raises Person.DoesNotExist."""
-    person = Person.objects.get(pk=person_id)
+    person = people_facts([person_id])[person_id]
     asset = Asset.objects.filter(name=asset_name).first()
     grants: QuerySet[Grant] = Grant.objects.none()
     if asset is not None:
         # The live ones first: an old end never crowds out a grant that runs.
-        grants = (
-            person.grants.filter(assets=asset)
-            .select_related("incident", "playbook")
-            .prefetch_related("assets")
-            .order_by(F("ended_at").desc(nulls_first=True), "-issued_at")
+        grants = GRANTS_FOR_FACTS.filter(person_id=person_id, assets=asset).order_by(
+            F("ended_at").desc(nulls_first=True), "-issued_at"
         )
     return policy.AccessFacts(
-        person=person_facts(person),
-        asset=_asset_facts(asset) if asset else None,
-        grants=tuple(_grant_facts(grant) for grant in grants[:50]),
-        locks=_locks(),
+        person=person,
+        asset=asset_facts(asset) if asset else None,
+        grants=tuple(grant_facts(grant) for grant in grants[:50]),
+        locks=lock_facts(),
         request_url=f"{settings.BREAKGLASS.public_url}/",
     )
 
 
-def _asset_facts(asset: Asset) -> policy.AssetFacts:
+def asset_facts(asset: Asset) -> policy.AssetFacts:
     return policy.AssetFacts(asset.pk, asset.name, asset.active)
 
 
@@ -187,7 +212,7 @@ def _playbook_facts(version: PlaybookVersion, pinned: bool) -> policy.PlaybookFa
     )
 
 
-def _grant_facts(grant: Grant) -> policy.GrantFacts:
+def grant_facts(grant: Grant) -> policy.GrantFacts:
     spec = spec_of(grant.playbook)
     return policy.GrantFacts(
         id=grant.pk,
@@ -211,7 +236,7 @@ def _file_rules(spec: PlaybookSpec) -> policy.FileRules:
     return policy.FileRules(spec.files.roots, spec.files.max_bytes, spec.files.keep_contents)
 
 
-def _locks() -> tuple[policy.LockFacts, ...]:
+def lock_facts() -> tuple[policy.LockFacts, ...]:
     return tuple(
         policy.LockFacts(LockKind(lock.kind), lock.subject, lock.reason)
         for lock in Lock.objects.filter(lifted_at=None)

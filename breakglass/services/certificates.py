@@ -10,6 +10,7 @@ import base64
 import ipaddress
 import os
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -102,10 +103,10 @@ def objection(row: PersonCertificate, now: datetime) -> str:
     return ""
 
 
-def refuse_revoked(serial: int) -> None:
-    """For a session that began with it: its end of life was the login's, its revocation is the session's too."""
-    if PersonCertificate.objects.filter(pk=serial, revoked_at__isnull=False).exists():
-        raise refuse(RefusalCode.CERTIFICATE_REFUSED, problem="it was revoked")
+def revoked_among(serials: Collection[int]) -> frozenset[int]:
+    """For sessions that began with them: their end of life was the login's, their revocation is the session's too."""
+    revoked = PersonCertificate.objects.filter(pk__in=serials, revoked_at__isnull=False)
+    return frozenset(revoked.values_list("pk", flat=True))
 
 
 def note_use(row: PersonCertificate, now: datetime) -> None:

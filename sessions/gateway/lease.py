@@ -13,7 +13,6 @@ import redis
 
 from breakglass import clock, doorbell
 from breakglass.domain.refusals import RefusalCode, Refused
-from breakglass.models import Grant
 from sessions.gateway import pep
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.live import LiveSession
@@ -31,30 +30,62 @@ REASONS = {
 TOPICS = ("sessions", "session:*", "grant:*")
 
 
-def renew(session: LiveSession) -> None:
-    """Confirm a session from today's facts, or end it. A database that is away confirms nothing and ends nothing yet."""
-    if session.reason is not None:
+def renew(sessions: list[LiveSession]) -> None:
+    """Confirm each session from today's facts, or end it: one look at the database for all of them.
+
+    A database that is away confirms nothing and ends nothing yet. What nobody understands about one session ends
+    that one: it confirms nothing.
+    """
+    living = [session for session in sessions if session.reason is None]
+    if not living:
         return
     try:
         with borrowed_db():
-            row = SSHSession.objects.only("state", "kill_requested_at").get(pk=session.facts.session_id)
-            if row.kill_requested_at is not None or row.state not in OPEN_STATES:
-                session.end(EndReason.KILLED)
-                return
-        session.adopt(pep.renew(session.authorization))
-    except Refused as refused:
-        if refused.refusal.code is RefusalCode.DATABASE_UNAVAILABLE:
-            log.warning("session %s is not confirmed: the database is away", session.facts.label)
+            alive = _alive([session.facts.session_id for session in living])
+            renewal = pep.Renewal([session.authorization for session in living])
+    except Refused:
+        log.warning("%d sessions are not confirmed: the database is away", len(living))
+        return
+    except Exception:  # noqa: BLE001 - asked one by one, or ended
+        if len(living) > 1:  # one of them may be to blame
+            for session in living:
+                renew([session])
             return
-        session.end(_reason(session, refused.refusal.code))
+        _lose(living[0])
+        return
+    for session in living:
+        try:
+            _decide(session, session.facts.session_id in alive, renewal)
+        except Exception:  # noqa: BLE001 - the session ends; an outage is no exception here
+            _lose(session)
 
 
-def _reason(session: LiveSession, code: RefusalCode) -> EndReason:
-    if code is not RefusalCode.GRANT_ENDED:
-        return REASONS.get(code, EndReason.NOT_AUTHORIZED)
-    with borrowed_db():
-        state = Grant.objects.values_list("state", flat=True).get(pk=session.authorization.grant_id)
-    return GRANT_STATES.get(state, EndReason.EXPIRED)
+def _alive(session_ids: list[UUID]) -> set[UUID]:
+    """Those that stand as open in the books and that nobody asked to end."""
+    rows = SSHSession.objects.filter(
+        pk__in=session_ids, state__in=OPEN_STATES, kill_requested_at__isnull=True
+    )
+    return set(rows.order_by().values_list("pk", flat=True))
+
+
+def _decide(session: LiveSession, is_alive: bool, renewal: pep.Renewal) -> None:
+    if not is_alive:
+        session.end(EndReason.KILLED)
+        return
+    try:
+        session.adopt(renewal.renew(session.authorization))
+    except Refused as refused:
+        code = refused.refusal.code
+        if code is RefusalCode.GRANT_ENDED:
+            state = renewal.grant_state(session.authorization)
+            session.end(GRANT_STATES.get(state, EndReason.EXPIRED))
+        else:
+            session.end(REASONS.get(code, EndReason.NOT_AUTHORIZED))
+
+
+def _lose(session: LiveSession) -> None:
+    log.exception("session %s can't be confirmed", session.facts.label)
+    session.end(EndReason.LEASE_LOST)
 
 
 def touch(session_ids: list[UUID]) -> None:

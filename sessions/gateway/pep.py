@@ -6,6 +6,7 @@ relay; what it permits is settled in memory, for every channel, without a questi
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -26,6 +27,7 @@ from breakglass.domain.policy import (
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
 from breakglass.models import Asset, Person
 from breakglass.services import audit, certificates, grants
+from breakglass.standing import Held, Standing
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.names import Identity
 from sessions.gateway.upstream import Destination
@@ -106,18 +108,39 @@ def _authorize(identity: Identity, asset_name: str, login: str | None) -> Sessio
     )
 
 
-def renew(held: SessionAuthorization) -> SessionAuthorization:
-    """The same session, decided again from today's facts. Raises Refused when it may not go on."""
-    with borrowed_db():
-        asset = Asset.objects.get(pk=held.asset_id)
-        ask = Continue(asset.name, held.login, held.grant_id)
-        obligations = _allowed(decide(ask, queries.access_facts(held.person_id, asset.name), clock.now()))
-        if held.certificate is not None:
-            certificates.refuse_revoked(held.certificate)
-    if obligations.ends_at is None:
-        raise refuse(RefusalCode.GRANT_ENDED, asset=held.asset, state="not begun", url="the playbook's page")
-    moved = (obligations.ends_at - held.ends_at).total_seconds()
-    return replace(held, obligations=obligations, ends_at=obligations.ends_at, deadline=held.deadline + moved)
+class Renewal:
+    """One look at the database for many sessions, and the decisions out of it. Borrows a connection by itself."""
+
+    def __init__(self, held: Collection[SessionAuthorization]) -> None:
+        serials = {one.certificate for one in held if one.certificate is not None}
+        with borrowed_db():
+            self._standing = Standing([_held(one) for one in held])
+            self._revoked = certificates.revoked_among(serials) if serials else frozenset()
+        self._now = clock.now()
+
+    def renew(self, held: SessionAuthorization) -> SessionAuthorization:
+        """The same session, decided again from today's facts. Raises Refused when it may not go on."""
+        facts = self._standing.facts(_held(held))
+        name = facts.asset.name if facts.asset is not None else held.asset
+        obligations = _allowed(decide(Continue(name, held.login, held.grant_id), facts, self._now))
+        if held.certificate in self._revoked:
+            raise refuse(RefusalCode.CERTIFICATE_REFUSED, problem="it was revoked")
+        if obligations.ends_at is None:
+            raise refuse(
+                RefusalCode.GRANT_ENDED, asset=held.asset, state="not begun", url="the playbook's page"
+            )
+        moved = (obligations.ends_at - held.ends_at).total_seconds()
+        return replace(
+            held, obligations=obligations, ends_at=obligations.ends_at, deadline=held.deadline + moved
+        )
+
+    def grant_state(self, held: SessionAuthorization) -> str:
+        """As stored when this looked; empty where the grant is gone."""
+        return self._standing.grant_state(held.grant_id)
+
+
+def _held(authorization: SessionAuthorization) -> Held:
+    return Held(authorization.person_id, authorization.asset_id, authorization.grant_id)
 
 
 def note_refusal(

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from sessions.gateway.server import Gateway
 
 TICK = 0.1
+LOOK_EVERY = 1.0
 RENEW_EVERY = 5.0
+RENEW_TOGETHER = 0.5
+MOST_TOGETHER = 100
 LEASE = 30.0
 SIGN_EVERY = 30.0
 KEEPALIVE_EVERY = 15.0
@@ -41,6 +44,8 @@ class Watch:
 
     def __init__(self, session: LiveSession, now: float) -> None:
         self.session = session
+        self.look_at = now
+        self.deadline = session.deadline
         self.renewed = now
         self.renewing = False
         self.again = False
@@ -59,7 +64,8 @@ class Watchdog:
         self._lock = threading.Lock()
         self._watches: dict[UUID, Watch] = {}
         self._buried: list[tuple[float, LiveSession]] = []
-        self._signed = clock.monotonic()
+        self._signed = self._gathered = clock.monotonic()
+        self._apart = 0.0
         self._stop = threading.Event()
         self._renewers = ThreadPoolExecutor(4, thread_name_prefix="lease")
         self._heralds = ThreadPoolExecutor(4, thread_name_prefix="herald")
@@ -80,7 +86,7 @@ class Watchdog:
         watch = Watch(session, clock.monotonic())
         with self._lock:
             self._watches[session.facts.session_id] = watch
-        self._renew_soon(watch)
+        self._renew_soon([watch])
 
     def forget(self, session: LiveSession) -> None:
         with self._lock:
@@ -91,13 +97,14 @@ class Watchdog:
         """The doorbell rang: ask again about one session, the sessions of one grant, or all of them."""
         with self._lock:
             watches = list(self._watches.values())
-        for watch in watches:
-            session = watch.session
-            if session_id not in (None, session.facts.session_id):
-                continue
-            if grant_id not in (None, session.authorization.grant_id):
-                continue
-            self._renew_soon(watch)
+        self._renew_soon(
+            [
+                watch
+                for watch in watches
+                if session_id in (None, watch.session.facts.session_id)
+                and grant_id in (None, watch.session.authorization.grant_id)
+            ]
+        )
 
     # The loop. -------------------------------------------------------------------------------------------
 
@@ -106,15 +113,35 @@ class Watchdog:
             now, wall = clock.monotonic(), clock.now()
             with self._lock:
                 watches = list(self._watches.values())
-            for watch in watches:
-                try:
-                    self._tick(watch, now, wall)
-                except Exception:  # a session that can't be watched doesn't go on
-                    log.exception("session %s can't be watched", watch.session.facts.label)
-                    watch.session.end(EndReason.LEASE_LOST)
+            apart = wall.timestamp() - now
+            self._look_at(watches, now, wall, everybody=abs(apart - self._apart) > TICK)
+            self._apart = apart
+            if now - self._gathered >= RENEW_TOGETHER:
+                self._gathered = now
+                self._renew_soon(
+                    [watch for watch in watches if now - watch.renewed >= RENEW_EVERY - RENEW_TOGETHER]
+                )
             self._sign(watches, now)
             self._bury(now)
             self._gateway.entrance.sweep(now)
+
+    def _look_at(self, watches: list[Watch], now: float, wall: datetime, *, everybody: bool) -> None:
+        """Whoever has something to end, or to be told, now; and each once a second. With a thousand sessions most ticks
+        pass most of them by: their end was moved by nobody and is not yet there, and neither clock was set."""
+        for watch in watches:
+            session = watch.session
+            if (
+                now < watch.look_at
+                and session.deadline == watch.deadline
+                and session.recording_error is None
+                and not everybody
+            ):
+                continue
+            try:
+                self._tick(watch, now, wall)
+            except Exception:  # a session that can't be watched doesn't go on
+                log.exception("session %s can't be watched", session.facts.label)
+                session.end(EndReason.LEASE_LOST)
 
     def _tick(self, watch: Watch, now: float, wall: datetime) -> None:
         session = watch.session
@@ -122,10 +149,14 @@ class Watchdog:
         if reason is not None:
             session.end(reason)
             return
-        if now - watch.renewed >= RENEW_EVERY:
-            self._renew_soon(watch)
         self._warn(watch, now)
         self._keep_alive(watch, now)
+        watch.deadline = session.deadline
+        idle = session.last_typed + session.authorization.idle_seconds
+        by_wall = now + (session.authorization.ends_at - wall).total_seconds()
+        warnings = (watch.deadline - seconds for seconds in WARNINGS if seconds not in session.warned)
+        to_warn = min((at for at in warnings if at > now), default=watch.deadline)
+        watch.look_at = min(now + LOOK_EVERY, watch.deadline, by_wall, idle, to_warn)
 
     def _sign(self, watches: list[Watch], now: float) -> None:
         """Leave in the database, now and then, that these sessions were confirmed: a dead gateway leaves nothing."""
@@ -190,30 +221,44 @@ class Watchdog:
 
     # Asking again. ---------------------------------------------------------------------------------------
 
-    def _renew_soon(self, watch: Watch) -> None:
+    def _renew_soon(self, watches: list[Watch]) -> None:
+        """Ask about these, together: one look at the database, not one each. Who is being asked about is asked again."""
+        mine = []
+        now = clock.monotonic()
         with self._lock:
-            watch.renewed = clock.monotonic()
-            if watch.renewing:
-                watch.again = True
-                return
-            watch.renewing = True
-        try:
-            self._renewers.submit(self._renew, watch)
-        except RuntimeError:
-            return  # shutting down
-
-    def _renew(self, watch: Watch) -> None:
-        while True:
+            for watch in watches:
+                watch.renewed = now
+                watch.again = watch.renewing
+                if not watch.renewing:
+                    watch.renewing = True
+                    mine.append(watch)
+        for start in range(0, len(mine), MOST_TOGETHER):
             try:
-                lease.renew(watch.session)
-            except Exception:  # an outage is no exception here; what nobody understands confirms nothing
-                log.exception("session %s can't be confirmed", watch.session.facts.label)
-                watch.session.end(EndReason.LEASE_LOST)
+                self._renewers.submit(self._renew, mine[start : start + MOST_TOGETHER])
+            except RuntimeError:
+                return  # shutting down
+
+    def _renew(self, watches: list[Watch]) -> None:
+        while watches:
+            before = [(watch.session, watch.session.deadline) for watch in watches]
+            lease.renew([session for session, _ in before])
+            for session, end in before:
+                self._tell_longer(session, end)
             with self._lock:
-                if not watch.again or watch.session.reason is not None:
-                    watch.renewing = False
-                    return
-                watch.again = False
+                again = [watch for watch in watches if watch.again and watch.session.reason is None]
+                for watch in watches:
+                    watch.again = False
+                    watch.renewing = watch in again
+            watches = again
+
+    def _tell_longer(self, session: LiveSession, end: float) -> None:
+        """Whoever works under a grant that was made longer reads it where they work."""
+        minutes = round((session.deadline - end) / 60)
+        if minutes < 1 or session.reason is not None:
+            return
+        until = f"{session.authorization.ends_at:%H:%M:%S} UTC"
+        text = f"Breakglass: {minutes} minutes more: this session ends at {until} now."
+        self._heralds.submit(_quietly, session, session.tell, text)
 
     def _listen(self) -> None:
         """Redis only wakes us. While it is away the loop's own 5 s do the work."""

@@ -12,7 +12,7 @@ from django.db import OperationalError
 from breakglass import clock, queries
 from breakglass.services import grants, locks, people
 from sessions import services
-from sessions.gateway import watchdog
+from sessions.gateway import pep, watchdog
 from sessions.gateway.live import LiveSession
 from sessions.gateway.relay import PersonSide
 from sessions.gateway.transport import LegGone
@@ -250,6 +250,7 @@ def test_while_the_database_is_away_nobody_gets_in_and_who_is_in_works_on_until_
 
     code = house.rita.code()
     monkeypatch.setattr(queries, "access_facts", away)
+    monkeypatch.setattr(pep, "Standing", away)
     look(house)
     refused = house.run("true", code=code)
     assert refused.returncode == 255 and b"[database_unavailable]" in refused.stderr
@@ -263,7 +264,7 @@ def test_a_decision_that_fails_in_a_way_nobody_expected_ends_the_session(
 ) -> None:
     house.grant(hold_until_expiry=True)
     child = house.prompt()
-    monkeypatch.setattr(queries, "access_facts", lambda *_: 1 / 0)
+    monkeypatch.setattr(pep, "Standing", lambda *_: 1 / 0)
     look(house)
     child.expect("could not confirm your grant", timeout=3)
 

@@ -22,7 +22,7 @@ from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
 from sessions import queries, services, shapes
-from sessions.models import Channel, Review, SSHSession
+from sessions.models import Channel, FileOperation, Review, SSHSession
 from sessions.queries import SessionFilter
 from sessions.states import ReviewState, review_state_at
 from sessions.streaming import stream
@@ -30,6 +30,7 @@ from sessions.streaming import stream
 router = Router()
 
 CAST = "application/x-asciicast"
+BYTES = "application/octet-stream"
 
 
 class SessionOut(Schema):
@@ -82,6 +83,26 @@ class CommandOut(Schema):
     sha256_err: str
     opened_at: datetime
     closed_at: datetime | None
+
+
+class FileOut(Schema):
+    """One thing done to a file by sftp, scp or rsync. `bytes` and `sha256` are of what was moved, in the order in which
+    it was moved; `sha256` is empty where bytes were moved out of order, or none were. `target` is the other path of a
+    rename, link or copy, or the name that old scp sent. `kept`: a copy can be had at `files/{label}/content`."""
+
+    label: str
+    channel: int
+    number: int
+    verb: str
+    path: str
+    target: str
+    direction: Literal["up", "down", "none"]
+    bytes: int
+    sha256: str
+    outcome: str
+    kept: bool
+    started_at: datetime
+    ended_at: datetime
 
 
 class ReviewOut(Schema):
@@ -182,6 +203,40 @@ def list_commands(request: HttpRequest, ref: str, paging: Query[Paging]) -> dict
     return page(Channel.objects.filter(session=seen).order_by("number"), paging, lambda row: row)
 
 
+@router.get("/sessions/{ref}/files", response=answers(Page[FileOut]), tags=["sessions"])
+def list_files(request: HttpRequest, ref: str, paging: Query[Paging]) -> dict[str, Any]:
+    """What was done to files in the session, in order. Needs the right to replay it."""
+    person = person_of(request)
+    seen = _seen(person, ref)
+    demand(person, Verb.REPLAY_SESSION, queries.thing_of_session(seen))
+    return page(queries.file_operations(seen), paging, _file)
+
+
+@router.get(
+    "/sessions/{ref}/files/{label}/content",
+    response={200: str, PROBLEMS: Problem},
+    tags=["sessions"],
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "The bytes as they were moved",
+                "content": {BYTES: {"schema": {"type": "string"}}},
+            }
+        }
+    },
+)
+def get_file_content(request: HttpRequest, ref: str, label: str) -> StreamingHttpResponse:
+    """The kept copy of what was moved, where the playbook keeps copies. The download is audited."""
+    person = person_of(request)
+    seen = _seen(person, ref)
+    _, pieces = services.open_kept_copy(seen.pk, label, person, clock.now())
+    response = stream(request, pieces, BYTES)
+    response["Content-Disposition"] = f'attachment; filename="{seen.label}-{label}.bin"'
+    response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
 @router.post("/sessions/{ref}/kill", response=answers(SessionOut), tags=["sessions"])
 def kill_session(request: HttpRequest, ref: str, body: KillIn) -> dict[str, Any]:
     """End this one session now; its neighbours and the grant live on."""
@@ -255,6 +310,24 @@ def _aware(at: datetime | None) -> datetime | None:
     except OverflowError:
         pass
     raise refuse(RefusalCode.BAD_INPUT, problem="Give times with their zone, such as 2026-11-21T20:00:00Z.")
+
+
+def _file(row: FileOperation) -> dict[str, Any]:
+    return {
+        "label": row.label,
+        "channel": row.channel,
+        "number": row.number,
+        "verb": row.verb,
+        "path": row.path,
+        "target": row.target,
+        "direction": row.direction,
+        "bytes": row.bytes,
+        "sha256": row.sha256,
+        "outcome": row.outcome,
+        "kept": bool(row.kept),
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+    }
 
 
 def _state(row: Review, now: datetime) -> str:

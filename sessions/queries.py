@@ -15,7 +15,7 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import storable
 from breakglass.models import Approval, Grant, Person
 from breakglass.queries import actor_of, seen_by, thing_of_grant
-from sessions.models import Channel, Review, SSHSession
+from sessions.models import Channel, FileOperation, Review, SSHSession
 from sessions.states import OPEN_STATES
 
 _SESSIONS = SSHSession.objects.select_related(
@@ -73,6 +73,19 @@ def session_for(person: Person, session_id: UUID) -> SSHSession:
     if session is None or not permissions.may(actor_of(person), Verb.SEE_SESSION, thing_of_session(session)):
         raise refuse(RefusalCode.NOT_FOUND, what="session")
     return session
+
+
+def file_operations(session: SSHSession) -> QuerySet[FileOperation]:
+    """What was done to files in the session, in order."""
+    return FileOperation.objects.filter(session=session).order_by("channel", "number")
+
+
+def file_operation(session: SSHSession, label: str) -> FileOperation | None:
+    """The one that the recording calls `label`, such as 2.1."""
+    channel, _, number = label.partition(".")
+    if not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in (channel, number)):
+        return None
+    return file_operations(session).filter(channel=int(channel), number=int(number)).first()
 
 
 def sessions_of_grant(grant: Grant) -> QuerySet[SSHSession]:

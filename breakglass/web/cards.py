@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from django.template.defaultfilters import filesizeformat
+
 from breakglass import queries
 from breakglass.models import PlaybookVersion
+from playbooks.schema import PlaybookSpec
 
 CHANNELS = {"shell": "shell", "exec": "single commands", "sftp": "file transfer", "forward": "port forward"}
 
@@ -21,6 +24,7 @@ class Card:
     logins: tuple[str, ...]
     allowed: str
     forward_to: tuple[str, ...]
+    files: str
     default_minutes: int
     max_minutes: int
     clock: str
@@ -67,6 +71,7 @@ def card_of(version: PlaybookVersion) -> Card:
         logins=spec.logins,
         allowed=listing([CHANNELS[str(channel)] for channel in spec.channels]),
         forward_to=tuple(str(place) for place in spec.forward_to),
+        files=_files(spec),
         default_minutes=spec.duration.default_minutes,
         max_minutes=spec.duration.max_minutes,
         clock=clock,
@@ -89,6 +94,20 @@ def card_of(version: PlaybookVersion) -> Card:
         exec_only="shell" not in {str(channel) for channel in spec.channels},
         why_not="This version was retired." if version.retired_at else "",
     )
+
+
+def _files(spec: PlaybookSpec) -> str:
+    """What bounds the files that may be moved; empty where nothing does."""
+    if spec.files is None:
+        return ""
+    said = []
+    if spec.files.roots:
+        said.append("only inside " + listing(spec.files.roots))
+    if spec.files.max_bytes is not None:
+        said.append(f"at most {filesizeformat(spec.files.max_bytes)} each way in a session")
+    if spec.files.keep_contents:
+        said.append("a copy of what is moved is kept for the reviewers")
+    return "; ".join(said)
 
 
 NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}

@@ -33,6 +33,11 @@ class FileOperation(models.Model):
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField()
 
+    @property
+    def label(self) -> str:
+        """As the recording names it: the channel's number and its own."""
+        return f"{self.channel}.{self.number}"
+
     class Meta:
         ordering = ("session", "channel", "number")
         constraints: ClassVar = [

@@ -17,7 +17,7 @@ from breakglass.models import Person
 from breakglass.queries import actor_of
 from breakglass.services import audit
 from sessions.models import FileOperation
-from sessions.queries import session_for, thing_of_session
+from sessions.queries import file_operation, session_for, thing_of_session
 from sessions.recording import kept
 from sessions.recording.sealed import RecordingDamaged
 from sessions.services.recordings import recording_key, store
@@ -57,9 +57,9 @@ def save_file_operations(rows: Sequence[tuple[UUID, FileFacts]]) -> None:
 
 
 def open_kept_copy(
-    session_id: UUID, channel: int, number: int, person: Person, now: datetime
+    session_id: UUID, label: str, person: Person, now: datetime
 ) -> tuple[FileOperation, Iterator[bytes]]:
-    """The kept copy of what one operation moved, checked whole, the viewing in the audit trail.
+    """The kept copy of what the operation `label` (such as 2.1) moved, checked whole, the viewing in the audit trail.
 
     Raises Refused `not_found`, `not_allowed`, `recording_damaged`.
     """
@@ -67,13 +67,12 @@ def open_kept_copy(
     if not permissions.may(actor_of(person), Verb.REPLAY_SESSION, thing_of_session(session)):
         who = permissions.WHO_CAN[Verb.REPLAY_SESSION]
         raise refuse(RefusalCode.NOT_ALLOWED, verb=Verb.REPLAY_SESSION, who=who)
-    row = (
-        FileOperation.objects.filter(session=session, channel=channel, number=number).exclude(kept="").first()
-    )
-    if row is None:
+    row = file_operation(session, label)
+    if row is None or not row.kept:
         raise refuse(RefusalCode.NOT_FOUND, what="kept file")
     try:
-        pieces = kept.open_kept(store().kept_path(session_id, channel, number), recording_key(), row.sha256)
+        path = store().kept_path(session_id, row.channel, row.number)
+        pieces = kept.open_kept(path, recording_key(), row.sha256)
     except (OSError, RecordingDamaged) as error:
         where = error.place if isinstance(error, RecordingDamaged) else "the kept file can't be read"
         raise refuse(RefusalCode.RECORDING_DAMAGED, where=where) from error

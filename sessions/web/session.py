@@ -18,6 +18,7 @@ from breakglass import clock
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, Refused
 from breakglass.models import Person
+from breakglass.queries import spec_of
 from breakglass.web import live
 from breakglass.web.who import can, demand, person_of
 from sessions import queries, services
@@ -26,6 +27,7 @@ from sessions.states import OPEN_STATES, RecordingState, SessionState
 
 TEMPLATE = "gateway/parts/session_live.html"
 COMMANDS = frozenset({"exec"})
+FILES_SHOWN = 300
 
 
 class KillForm(forms.Form):
@@ -79,6 +81,19 @@ def recording_download(request: HttpRequest, session_id: UUID) -> StreamingHttpR
     return response
 
 
+@require_GET
+def kept_file(request: HttpRequest, session_id: UUID, label: str) -> StreamingHttpResponse:
+    """The kept copy of what was moved; the download is audited. Never shown inline: it is whatever somebody moved."""
+    person = person_of(request)
+    row, pieces = services.open_kept_copy(session_id, label, person, clock.now())
+    session = queries.session_for(person, session_id)
+    response = _cast(pieces)
+    response["Content-Type"] = "application/octet-stream"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Disposition"] = f'attachment; filename="{session.label}-{row.label}.bin"'
+    return response
+
+
 @require_http_methods(["GET", "POST"])
 def session_kill(request: HttpRequest, session_id: UUID) -> HttpResponse:
     person = person_of(request)
@@ -120,6 +135,7 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
     channels = list(session.channels.all())
     is_open = session.state in OPEN_STATES
     ready = recording is not None and recording.state != RecordingState.OPEN
+    files = queries.file_operations(session)
     return {
         "session": session,
         "state": _state(session),
@@ -129,6 +145,9 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "may_kill": is_open and session.kill_requested_at is None and can(person, Verb.KILL_SESSION, thing),
         "approvals": list(session.grant.request.approvals.all()),
         "commands": [channel for channel in channels if channel.kind in COMMANDS],
+        "files": files[:FILES_SHOWN],
+        "more_files": max(0, files.count() - FILES_SHOWN),
+        "files_allowed": "sftp" in {str(kind) for kind in spec_of(session.grant.playbook).channels},
         "others": [channel for channel in channels if channel.kind not in COMMANDS],
         "proof": f"authenticator app ({session.factor})"
         if session.factor.startswith("totp")

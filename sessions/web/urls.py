@@ -13,6 +13,7 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/events/", session.session_events, name="session_events"),
     path("sessions/<uuid:session_id>/recording.cast", session.recording_cast, name="recording_cast"),
     path("sessions/<uuid:session_id>/download/", session.recording_download, name="recording_download"),
+    path("sessions/<uuid:session_id>/files/<str:label>/download/", session.kept_file, name="kept_file"),
     path("sessions/<uuid:session_id>/kill/", session.session_kill, name="session_kill"),
     path("reviews/", review.reviews, name="reviews"),
     path("reviews/<int:review_id>/", review.review, name="review"),

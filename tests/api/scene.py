@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -26,10 +28,11 @@ from breakglass.services.assets import LoginForm
 from breakglass.services.requests import SubmitForm
 from playbooks.loader import load_catalog
 from sessions import services as data_plane
-from sessions.models import Review, SSHSession
+from sessions.models import FileOperation, Review, SSHSession
+from sessions.recording.kept import KeptWriter
 from sessions.recording.recorder import Recorder
-from sessions.services import ChannelFacts, OpenForm, Totals
-from sessions.services.recordings import store
+from sessions.services import ChannelFacts, FileFacts, OpenForm, Totals
+from sessions.services.recordings import recording_key, store
 from sessions.states import EndReason
 from tests.support import cast as house
 from tests.support.clock import FrozenClock
@@ -126,6 +129,7 @@ class Things:
             review=self.review.pk,
             lock=self.lock.pk,
             serial=4711,  # of no certificate
+            file="9.1",
         )
 
 
@@ -188,9 +192,26 @@ def recorded_session(made: Plant, grant: Grant) -> SSHSession:
     recorder.close()
     facts = ChannelFacts(number=0, kind="exec", opened_at=made.clock.now, command="uptime", exit_status=0)
     data_plane.save_channel(session.pk, facts)
+    keep_file(session, made.clock.now)
     data_plane.end_session(session.pk, EndReason.CLIENT_CLOSED, Totals(1, 26), made.clock.forward(seconds=5))
     assert data_plane.seal_recording(session.pk, made.clock.now)
     return session
+
+
+MOVED = b"\x00\x01 what was moved\n"
+
+
+def keep_file(session: SSHSession, now: datetime) -> None:
+    """One file that sftp brought over, of which a copy is kept."""
+    writer = KeptWriter(store().kept_path(session.pk, 9, 1), recording_key())
+    writer.write(MOVED)
+    writer.close()
+    facts = FileFacts(
+        channel=9, number=1, verb="write", path="/srv/patch.tar", target="", direction=FileOperation.Direction.UP,
+        bytes=len(MOVED), sha256=hashlib.sha256(MOVED).hexdigest(), outcome="done", kept=f"{session.pk}/9-1.kept",
+        started_at=now, ended_at=now,
+    )  # fmt: skip
+    data_plane.save_file_operations([(session.pk, facts)])
 
 
 @cache

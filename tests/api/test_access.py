@@ -64,6 +64,8 @@ TABLE = [
     Row("GET", "/sessions/{session}", "       401 200 404 200 404 200 200 200"),
     Row("GET", "/sessions/{session}/recording.cast", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/commands", "401 200 404 403 404 200 200 403"),
+    Row("GET", "/sessions/{session}/files", "401 200 404 403 404 200 200 403"),
+    Row("GET", "/sessions/{session}/files/{file}/content", "401 200 404 403 404 200 200 403"),
     Row("POST", "/sessions/{open}/kill", "    401 403 404 200 404 403 403 200", {"reason": "wrong machine"}),
     Row("POST", "/sessions/{open}/freeze", "  401 403 404 403 404 403 403 403"),
     Row("POST", "/sessions/{open}/unfreeze", "401 403 404 403 404 403 403 403"),

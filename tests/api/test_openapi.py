@@ -15,7 +15,8 @@ PUBLIC = [
     "POST /grants/{ref}/release", "POST /grants/{ref}/revoke", "POST /grants/{ref}/extend",
     "POST /grants/{ref}/connect-code", "POST /grants/{ref}/certificate", "GET /sessions",
     "GET /sessions/{ref}", "POST /sessions/{ref}/kill", "POST /sessions/{ref}/freeze",
-    "POST /sessions/{ref}/unfreeze", "GET /sessions/{ref}/recording.cast", "GET /sessions/{ref}/commands",
+    "POST /sessions/{ref}/unfreeze", "GET /sessions/{ref}/recording.cast", "GET /sessions/{ref}/commands", "GET /sessions/{ref}/files",
+    "GET /sessions/{ref}/files/{label}/content",
     "GET /reviews", "GET /locks", "POST /locks", "GET /incidents", "POST /incidents", "GET /playbooks", "GET /assets",
     "GET /audit",
 ]  # fmt: skip

@@ -165,20 +165,18 @@ def test_a_copy_of_what_is_moved_is_kept_encrypted_and_read_only_on_record(house
         path = store().kept_path(session.pk, row.channel, row.number)
         assert b"moved" not in path.read_bytes()
         assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-        _, pieces = services.open_kept_copy(
-            session.pk, row.channel, row.number, house.rita.person, clock.now()
-        )
+        _, pieces = services.open_kept_copy(session.pk, row.label, house.rita.person, clock.now())
         assert b"".join(pieces) == here.read_bytes()
     seen = house.audited("recordings:file:downloaded")
     assert [(data["path"], data["sha256"]) for data in seen] == [(row.path, row.sha256) for row in found[:2]]
     with pytest.raises(Refused, match="not_found"):
-        services.open_kept_copy(session.pk, 1, 3, house.rita.person, clock.now())
+        services.open_kept_copy(session.pk, "1.3", house.rita.person, clock.now())
     with pytest.raises(Refused, match="not_allowed"):
-        services.open_kept_copy(session.pk, 1, 1, Person.objects.get(username="ada"), clock.now())
+        services.open_kept_copy(session.pk, "1.1", Person.objects.get(username="ada"), clock.now())
     path = store().kept_path(session.pk, 1, 1)
     path.write_bytes(path.read_bytes()[:-30] + b"x" * 30)
     with pytest.raises(Refused, match="recording_damaged"):
-        services.open_kept_copy(session.pk, 1, 1, house.rita.person, clock.now())
+        services.open_kept_copy(session.pk, "1.1", house.rita.person, clock.now())
 
 
 def test_what_cant_be_kept_isnt_moved(house: House) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -27,10 +27,11 @@ from breakglass.services.keys import register_known
 from breakglass.services.requests import SubmitForm
 from playbooks.loader import load_catalog
 from sessions import services
-from sessions.models import Recording, Review, SSHSession
+from sessions.models import FileOperation, Recording, Review, SSHSession
+from sessions.recording.kept import KeptWriter
 from sessions.recording.recorder import Recorder
-from sessions.services import ChannelFacts, OpenForm, Totals
-from sessions.services.recordings import store
+from sessions.services import ChannelFacts, FileFacts, OpenForm, Totals
+from sessions.services.recordings import recording_key, store
 from sessions.states import EndReason
 from tests.support import cast
 
@@ -192,6 +193,28 @@ def add_command(
     services.save_channel(session.id, facts)
 
 
+def add_files(session: SSHSession, now: datetime) -> None:
+    """What an sftp did: a file brought over, of which a copy is kept, and one that was refused."""
+    store().prepare()
+    path = store().kept_path(session.id, 9, 1)
+    writer = KeptWriter(path, recording_key())
+    writer.write(MOVED)
+    writer.close()
+    done = FileFacts(
+        channel=9, number=1, verb="write", path="/srv/historian/patch.tar", target="",
+        direction=FileOperation.Direction.UP, bytes=len(MOVED), sha256=hashlib.sha256(MOVED).hexdigest(),
+        outcome="done", kept=f"{session.id}/9-1.kept", started_at=now, ended_at=now,
+    )  # fmt: skip
+    refused = replace(
+        done, number=2, verb="rename", path="/etc/passwd", target="/tmp/x", direction=FileOperation.Direction.NONE,
+        bytes=0, sha256="", outcome="file_outside_roots", kept="",
+    )  # fmt: skip
+    services.save_file_operations([(session.id, done), (session.id, refused)])
+
+
+MOVED = b"\x00\x01 what was moved\n"
+
+
 def add_shell(session: SSHSession, now: datetime) -> None:
     services.save_channel(session.id, ChannelFacts(number=0, kind="shell", opened_at=now))
 
@@ -259,6 +282,7 @@ def set_all(now: datetime) -> Scene:
         [("uptime", 0), ("df -h", 0), ("systemctl is-active historian", 3)], 1
     ):
         add_command(ended, number, command, ago(168), status)
+    add_files(ended, ago(160))
     record(ended, SCREEN)
     end_session(ended, ago(150))
     release(grant_of(over), ago(149))

@@ -99,6 +99,7 @@ TABLE = [
     Row("GET", "/sessions/{live_session}/events/", "      302 200 404 200 200 200 200 200"),
     Row("GET", "/sessions/{ended_session}/recording.cast", "302 200 404 403 403 200 200 403"),
     Row("GET", "/sessions/{ended_session}/download/", "   302 200 404 403 403 200 200 403"),
+    Row("GET", "/sessions/{ended_session}/files/{file}/download/", "302 200 404 403 403 200 200 403"),
     Row("GET", "/sessions/{live_session}/kill/", "        302 403 404 200 200 403 403 200"),
     Row("POST", "/sessions/{live_session}/kill/", "       302 403 404 302 302 403 403 302", {"reason": "wrong machine"}),
     Row("GET", "/reviews/", "                             302 403 403 403 403 200 200 403"),
@@ -178,7 +179,7 @@ def _value(value: object, scene: Scene, who: str) -> str:
 def _path(path: str, scene: Scene) -> str:
     grant = Grant.objects.get(request_id=scene.armed)
     key = stage.person("rita").ssh_keys.get()
-    return path.format(**vars(scene), grant=grant.pk, key=key.pk, nothing=NOTHING, serial=4711)
+    return path.format(**vars(scene), grant=grant.pk, key=key.pk, nothing=NOTHING, serial=4711, file="9.1")
 
 
 def _shape(path: str) -> str:

@@ -21,6 +21,7 @@ from sessions.gateway.jump import JumpChannel
 from sessions.gateway.limits import Fault, source
 from sessions.gateway.local import LocalChannel
 from sessions.gateway.names import ASSET, Address, Identity
+from sessions.gateway.plea import CHANNEL_SECONDS, Plea
 from sessions.gateway.pubkeys import Offer, Signed
 from sessions.gateway.relay import printable
 from sessions.gateway.transport import ServerLeg
@@ -63,9 +64,11 @@ class Visitor:
         self.is_jump = jump is not None
         self.is_known = False
         self.session: LiveSession | None = None
+        self.plea: Plea | None = None
         self.identity: Identity | None = None
         self.factor = ""
         self.is_inside = False
+        self._is_down = False
         self.deadline = clock.monotonic() + gateway.limits.grace
         self._jumps: list[tuple[JumpChannel, Visitor]] = []
         if jump is None:
@@ -139,24 +142,43 @@ class Visitor:
             self.identity = identity
             return ""
         self.gateway.check_room()
-        self.session, banner = opening.open_session(self, identity, address)
+        try:
+            self.session, banner = opening.open_session(self, identity, address)
+        except Refused as refused:
+            self.plea = Plea.of(self, identity, address, refused)
+            if self.plea is None:
+                raise
+            banner = self.plea.banner
         self.identity = identity
         return banner
 
     def entered(self) -> None:
         self.is_inside = self.is_known = True
         self.gateway.entrance.entered(self)
-        self.deadline = clock.monotonic() + CONSOLE_SECONDS
+        self.deadline = clock.monotonic() + (CONSOLE_SECONDS if self.plea is None else CHANNEL_SECONDS)
         if self.session is not None:
-            self.leg.connection = self.session
-            self.gateway.begin(self.session)
-            self.gateway.entrance.gone(self)
+            self.become(self.session)
+
+    def become(self, session: LiveSession) -> None:
+        """From now on this connection is that session."""
+        self.session = self.leg.connection = session
+        self.gateway.begin(session)
+        self.gateway.entrance.gone(self)
+        if self._is_down:  # it went while the session was being opened in another thread
+            session.on_down(None)
+
+    def keep(self, seconds: float) -> None:
+        """Hold the connection for so long at least: something is waited for here."""
+        self.deadline = max(self.deadline, clock.monotonic() + seconds)
 
     # Without an asset: the console. ----------------------------------------------------------------------
 
     def on_channel_open(self, kind: str, remote_id: int, window: int, max_packet: int, body: Reader) -> None:
         if self.identity is None or not self.is_inside:
             raise SSHException("a channel before authentication")
+        if self.plea is not None:
+            self.plea.on_channel_open(kind, remote_id, window, max_packet)
+            return
         host, port = destination(body.rest()) if kind == "direct-tcpip" else ("", 0)
         if len(self.leg.ends) >= MOST_CONSOLE_CHANNELS:
             why = refusal(RefusalCode.TOO_MANY_CHANNELS, limit=MOST_CONSOLE_CHANNELS)
@@ -189,9 +211,15 @@ class Visitor:
 
     @property
     def is_carrying(self) -> bool:
-        """Whether a session lives on a jump through this connection."""
-        sessions = (visitor.session for _, visitor in self._jumps)
-        return any(session is not None and session.reason is None for session in sessions)
+        """Whether a session lives on a jump through this connection, or is waited for there."""
+        return any(visitor.is_worth_keeping for _, visitor in self._jumps)
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether a session lives here, or somebody waits for one."""
+        lives = self.session is not None and self.session.reason is None
+        waits = self.plea is not None and self.plea.is_waiting
+        return lives or (waits and clock.monotonic() < self.deadline)
 
     def _refuse_open(self, remote_id: int, code: OpenFailure, why: Refusal) -> None:
         assert self.identity is not None
@@ -202,7 +230,7 @@ class Visitor:
 
     def _console(self, channel: LocalChannel, command: str | None) -> int:
         assert self.identity is not None
-        return console.serve(channel, self.identity, command)
+        return console.serve(channel, self.identity, command, self.keep)
 
     def on_global_request(self, name: str, want_reply: bool, body: Reader) -> None:
         if want_reply:
@@ -210,6 +238,7 @@ class Visitor:
 
     def on_down(self, error: BaseException | None) -> None:
         """The connection is gone before it became a live session, or it was the console's."""
+        self._is_down = True
         if not self.is_known:
             is_fault = isinstance(error, SSHException) and not self.leg.is_cut
             self.blame(Fault.BAD_PROTOCOL if is_fault else Fault.LEFT)

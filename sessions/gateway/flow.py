@@ -25,6 +25,12 @@ class Credit:
             self._owed = window
             return self._top_up()
 
+    def adopt(self, outstanding: int, window: int) -> int:
+        """As `open`, where the side may send `outstanding` already. Returns how much more to announce."""
+        with self._lock:
+            self._outstanding, self._owed = outstanding, window - outstanding
+            return self._top_up()
+
     def grant(self, count: int) -> int:
         """The other side takes `count` more. Returns how much to announce now."""
         with self._lock:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
 from breakglass import clock
@@ -23,10 +23,13 @@ from sessions.recording.recorder import RecordingFailed
 from sessions.states import END_WORDING, EndReason
 
 if TYPE_CHECKING:
+    from sessions.gateway.local import Ends
     from sessions.gateway.pep import SessionAuthorization
     from sessions.gateway.transport import ClientLeg, ServerLeg
     from sessions.recording.recorder import Recorder
     from sessions.services import FileFacts
+
+Carried = TypeVar("Carried", bound=SplicedChannel)
 
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
@@ -171,16 +174,20 @@ class LiveSession:
             )
             self._refuse_open(remote_id, OpenFailure.UNKNOWN_CHANNEL_TYPE, why, kind)
 
+    def hand_over(self, make: Callable[[LiveSession, int, datetime], Carried], ends: Ends) -> Carried:
+        """A channel of the person's that is open already, and that the gateway itself answered so far."""
+        return self._carry(make, ends.remote_id, ends.window, ends.max_packet, "session", b"", "")
+
     def _carry(
         self,
-        make: type[SplicedChannel],
+        make: Callable[[LiveSession, int, datetime], Carried],
         remote_id: int,
         window: int,
         max_packet: int,
         kind: str,
         body: bytes,
         to: str,
-    ) -> None:
+    ) -> Carried:
         with self._lock:
             self._numbers += 1
             channel = make(self, self._numbers, clock.now())
@@ -190,6 +197,7 @@ class LiveSession:
             self.mark(f"channel {channel.number}: forward to {to}")
             self._clerk.channel_started(self.facts.session_id, channel)
         channel.open(remote_id, window, max_packet, kind, body)
+        return channel
 
     def _refuse_open(self, remote_id: int, code: OpenFailure, why: Refusal, kind: str) -> None:
         self.refused(why, {"channel": printable(kind)})

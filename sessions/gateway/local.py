@@ -204,6 +204,11 @@ class LocalChannel:
             self._keyboard.deaf = False
 
     @property
+    def dropped(self) -> int:
+        """How much was typed that nobody had asked for."""
+        return self._keyboard.dropped
+
+    @property
     def interrupted(self) -> bool:
         return self._keyboard.interrupted
 

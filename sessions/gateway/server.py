@@ -103,6 +103,8 @@ class Gateway:
             self._sessions[session.facts.session_id] = session
         session.on_end = self._over
         self._watchdog.watch(session)
+        if self._draining.is_set():  # it was being opened while the others were ended
+            session.end(EndReason.GATEWAY_STOPPED)
         if session.reason is not None:
             self._over(session)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import socket
 import struct
 from typing import Any, Protocol
 
@@ -11,12 +12,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 TAG = 16
 
 
-class Socket(Protocol):
-    """What packets are read from and written to: a blocking socket, or a tunnel (jump.py) that stands in for one."""
+class Tunnel(Protocol):
+    """What stands in for a blocking socket (jump.py)."""
 
     def recv_into(self, buffer: memoryview, /) -> int: ...
 
     def sendall(self, data: bytes | memoryview, /) -> None: ...
+
+    def send_some(self, data: bytes, seconds: float) -> int: ...
 
     def settimeout(self, seconds: float | None, /) -> None: ...
 
@@ -73,7 +76,7 @@ class Keyed:
     rekey_bytes = 1 << 30
     rekey_packets = 1 << 30
 
-    def __init__(self, sock: Socket) -> None:
+    def __init__(self, sock: socket.socket | Tunnel) -> None:
         self._socket = sock
         self._initial_kex_done = False
         self._need_rekey = False

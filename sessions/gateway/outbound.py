@@ -59,6 +59,10 @@ class Outbound(Keyed):
 
         Only for last messages. What was cut off in the middle goes before the next one.
         """
+        return self.hand_over(payload, patience) and not self._cut_off
+
+    def hand_over(self, payload: bytes, patience: float) -> bool:
+        """As `send_now`; True where it was written, or will be, whole or its rest, before the next one."""
         end = clock.monotonic() + patience
         if not self.write_lock.acquire(timeout=patience):
             return False
@@ -68,17 +72,18 @@ class Outbound(Keyed):
             while self._cut_off:
                 sent = self._send_some(self._cut_off, end - clock.monotonic())
                 if not sent:
-                    return False
+                    break
                 self._cut_off = self._cut_off[sent:]
             return True
-        except (OSError, ValueError, SSHException):
+        except (OSError, ValueError, SSHException, EOFError):
             return False
         finally:
             self.write_lock.release()
 
     def _send_some(self, data: bytes, seconds: float) -> int:
         """Write what fits at once, or in a moment. Returns how much that was: 0 when the time was over."""
-        assert isinstance(self._socket, socket.socket)
+        if not isinstance(self._socket, socket.socket):
+            return self._socket.send_some(data, max(0.0, seconds))
         ready = select.poll()
         ready.register(self._socket, select.POLLOUT)
         if not ready.poll(max(0.0, seconds) * 1000):

@@ -11,7 +11,7 @@ from typing import Any
 
 from paramiko.ssh_exception import SSHException
 
-from sessions.gateway.cipher import Socket
+from sessions.gateway.cipher import Tunnel
 from sessions.gateway.inbound import CHANNEL_DATA, FULL_BUFFER, MAX_LINE, MAX_PACKET, Inbound, Sink
 from sessions.gateway.outbound import Outbound
 
@@ -19,7 +19,7 @@ from sessions.gateway.outbound import Outbound
 class Packetizer(Inbound, Outbound):
     """One socket's packets. One thread at a time reads; any thread may write."""
 
-    def __init__(self, sock: Socket) -> None:
+    def __init__(self, sock: socket.socket | Tunnel) -> None:
         super().__init__(sock)
         self._closed = False
         self._prepare_inbound()

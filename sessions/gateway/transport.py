@@ -170,6 +170,10 @@ class Leg(Transport):
         """Send one last message without ever waiting. False where that isn't possible."""
         return self._parked is None and self.packetizer.send_now(payload, patience)
 
+    def hand_over(self, payload: bytes, patience: float) -> bool:
+        """As `send_now`; True where it was sent, or its rest will be before the next message."""
+        return self._parked is None and self.packetizer.hand_over(payload, patience)
+
     def relay(self, plain: bytearray, size: int, hold: bool = False) -> None:
         """Send on a data packet that another leg has decrypted, in place where that is possible.
 

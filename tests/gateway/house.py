@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import os
+import select
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pexpect
 from django.conf import settings
@@ -148,7 +150,7 @@ class House:
     def stop(self) -> None:
         if self.gateway is not None and self._thread is not None:
             self.gateway.stop()
-            self._thread.join(15)
+            self._thread.join(30)
             assert not self._thread.is_alive(), "the gateway did not drain"
             self.gateway = None
 
@@ -181,7 +183,7 @@ class House:
         return os.environ | {"SSH_ASKPASS": str(program), "SSH_ASKPASS_REQUIRE": "force", "LC_ALL": "C.UTF-8"}
 
     def run(
-        self, *words: str, code: str | None = None, stdin: bytes | None = b"", timeout: float = 30,
+        self, *words: str, code: str | None = None, stdin: bytes | None = b"", timeout: float = 60,
         user: str = "rita+hist-01", key: Path | None = None, options: tuple[str, ...] = (),
     ) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
         """A command through the gateway by stock ssh, its streams as bytes."""
@@ -202,7 +204,7 @@ class House:
               code: str | None = None) -> pexpect.spawn[str]:  # fmt: skip
         """An interactive shell by stock ssh in a terminal of that size, logged in."""
         command = self.ssh(user=user, options=options)
-        child = pexpect.spawn(command[0], command[1:], dimensions=(rows, cols), timeout=15, encoding="utf-8")
+        child = pexpect.spawn(command[0], command[1:], dimensions=(rows, cols), timeout=30, encoding="utf-8")
         child.expect("One-time code: ")
         child.sendline(code or self.rita.code())
         return child
@@ -221,15 +223,22 @@ class House:
     def session(self) -> SSHSession:
         return SSHSession.objects.latest("number")
 
-    def ended(self, seconds: float = 8) -> SSHSession:
+    def ended(self, seconds: float = 30) -> SSHSession:
         """The latest session once its end is in the books."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            session = self.session()
-            if session.state == "ended":
+            session = SSHSession.objects.order_by("-number").first()
+            if session is not None and session.state == "ended":
                 return session
             time.sleep(0.02)
         raise AssertionError(f"session {self.session()} is {self.session().state}")
+
+    def master(self) -> tuple[subprocess.Popen[bytes], Path]:
+        """A shared connection of stock ssh, ready for others at its control socket."""
+        control = self.dir / "cm"
+        master = self.popen("-N", options=("-M", "-S", str(control)))
+        eventually(control.exists, f"{control} is there")
+        return master, control
 
     def recording(self, session: SSHSession) -> str:
         path = settings.BREAKGLASS.data_dir / "recordings" / "open" / f"{session.pk}.cast"
@@ -237,6 +246,25 @@ class House:
 
     def audited(self, tag: str) -> list[dict[str, Any]]:
         return [row.data for row in AuditEvent.objects.filter(tag=tag).order_by("seq")]
+
+
+def eventually(true: Callable[[], Any], what: str = "it is so", seconds: float = 30) -> None:
+    """Returns as soon as `true()` is; an AssertionError when it isn't within `seconds`, which a busy machine may need."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def read_until(stream: IO[bytes], words: bytes, seconds: float = 30) -> bytes:
+    """What a process's pipe gives up to and with `words`; an AssertionError when they don't come."""
+    until, seen = time.monotonic() + seconds, b""
+    while words not in seen:
+        ready, _, _ = select.select([stream], [], [], max(0.0, until - time.monotonic()))
+        piece = os.read(stream.fileno(), 65536) if ready else b""
+        assert piece, f"{words!r} didn't come: {seen[-500:]!r}"
+        seen += piece
+    return seen
 
 
 def human(directory: Path, name: str, groups: list[str]) -> Human:

@@ -19,10 +19,10 @@ class Raw:
     """An encrypted connection on which any message can be sent, in any order; what comes back is kept."""
 
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.transport = paramiko.Transport(self.sock)
         self.heard: queue.Queue[tuple[int, bytes]] = queue.Queue()
-        self.transport.start_client(timeout=10)
+        self.transport.start_client(timeout=30)
         table = self.transport._handler_table  # type: ignore[attr-defined]
         for number in (6, 51, 52, 53, 60, 81, 82, *range(90, 101)):
             table[number] = self._keeper(number)
@@ -34,7 +34,7 @@ class Raw:
         m = Message(bytes((number,)) + b"".join(fields))
         self.transport._send_message(m)  # type: ignore[attr-defined]
 
-    def hear(self, seconds: float = 5) -> tuple[int, bytes] | None:
+    def hear(self, seconds: float = 30) -> tuple[int, bytes] | None:
         """The next message, or None once the connection is closed or the time is over."""
         try:
             while seconds > 0:
@@ -48,7 +48,7 @@ class Raw:
             return None
         return None
 
-    def closed(self, seconds: float = 5) -> bool:
+    def closed(self, seconds: float = 30) -> bool:
         end = threading.Event()
         while seconds > 0 and self.transport.is_active():
             end.wait(0.05)

@@ -19,7 +19,7 @@ def test_dropbears_client(house: House) -> None:
     key = house.dir / "dropbear-key"
     subprocess.run(["dropbearconvert", "openssh", "dropbear", str(house.rita.key), str(key)], check=True)
     words = ["-y", "-y", "-i", str(key), "-p", str(house.port), "-l", "rita+hist-01", "127.0.0.1"]
-    child = pexpect.spawn("dbclient", [*words, "echo from-$((40+2))"], timeout=15, encoding="utf-8")
+    child = pexpect.spawn("dbclient", [*words, "echo from-$((40+2))"], timeout=30, encoding="utf-8")
     child.expect("One-time code: ")
     child.sendline(house.rita.code())
     child.expect("from-42")
@@ -28,7 +28,7 @@ def test_dropbears_client(house: House) -> None:
 def test_paramikos_client_with_many_channels(house: House) -> None:
     house.grant(channels=["shell", "exec", "sftp"])
     with paramiko.Transport(("127.0.0.1", house.port)) as transport:
-        transport.start_client(timeout=10)
+        transport.start_client(timeout=30)
         assert transport.auth_publickey(
             "rita+hist-01", paramiko.Ed25519Key.from_private_key_file(str(house.rita.key))
         ) == ["keyboard-interactive"]
@@ -45,13 +45,13 @@ def test_paramikos_client_with_many_channels(house: House) -> None:
 def test_a_command_with_a_nul_byte_is_refused_at_once_and_the_session_lives_on(house: House) -> None:
     house.grant()
     with paramiko.Transport(("127.0.0.1", house.port)) as transport:
-        transport.start_client(timeout=10)
+        transport.start_client(timeout=30)
         transport.auth_publickey(
             "rita+hist-01", paramiko.Ed25519Key.from_private_key_file(str(house.rita.key))
         )
         transport.auth_interactive("rita+hist-01", lambda *_: [house.rita.code()])
         channel = transport.open_session()
-        channel.settimeout(5)
+        channel.settimeout(30)
         channel.exec_command("echo a\x00; echo b")
         assert b"NUL byte" in channel.makefile_stderr().read()
         assert channel.makefile().read() == b""
@@ -70,7 +70,7 @@ def test_scp_in_both_its_protocols(house: House, protocol: str) -> None:
     there = f"rita+hist-01@127.0.0.1:{house.dir}/there"
     done = subprocess.run(
         ["scp", protocol, *words, str(house.dir / "here"), there],
-        env=house.askpass(), capture_output=True, check=False, timeout=20,
+        env=house.askpass(), capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (house.dir / "there").read_bytes() == (house.dir / "here").read_bytes()

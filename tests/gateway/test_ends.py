@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import subprocess
 import time
+from datetime import datetime, timedelta
 
 import pexpect
 import pytest
 from django.db import OperationalError
 
 from breakglass import clock, queries
+from breakglass.models import Grant
 from breakglass.services import grants, locks, people
 from sessions import services
 from sessions.gateway import pep, watchdog
 from sessions.gateway.live import LiveSession
 from sessions.gateway.relay import PersonSide
 from sessions.gateway.transport import LegGone
+from sessions.models import SSHSession
 from sessions.states import EndReason
 from tests.gateway import house as building
-from tests.gateway.house import House
+from tests.gateway.house import House, eventually, read_until
 
 TICKER = "i=0; while :; do i=$((i+1)); echo tick-$i; sleep 0.02; done"
 
 
+# A busy machine may be late with the gateway's loop. How late it is on a quiet one, tests/bench measures.
+SLACK = 2.0
+
+
 def live(house: House) -> LiveSession:
-    assert house.gateway is not None
-    until = time.monotonic() + 10
-    while not house.gateway._sessions and time.monotonic() < until:
-        time.sleep(0.02)
-    (session,) = house.gateway._sessions.values()
+    gateway = house.gateway
+    assert gateway is not None
+    eventually(lambda: gateway._sessions, "a session is live")
+    (session,) = gateway._sessions.values()
     return session
 
 
@@ -38,17 +44,28 @@ def look(house: House) -> None:
     house.gateway._watchdog.look_again()
 
 
+def ends_soon(house: House, grant: Grant, seconds: float) -> datetime:
+    """Moves the grant's end and waits until the gateway knows: the session ends after `seconds`."""
+    end = house.ends_in(grant, seconds)
+    session = live(house)
+    look(house)
+    eventually(lambda: session.deadline <= clock.monotonic() + seconds, "the gateway knows the new end")
+    return end
+
+
+def on_time(session: SSHSession, end: datetime) -> bool:
+    """Whether nothing passed from `end` on, by the gateway's own record, and it didn't end before either."""
+    return session.ended_at is not None and -0.1 < (session.ended_at - end).total_seconds() < SLACK
+
+
 def test_a_shell_is_cut_at_the_end_of_the_grant_with_the_reason(house: House) -> None:
     grant = house.grant()
     child = house.prompt()
-    end = house.ends_in(grant, 3)
-    look(house)
-    child.expect("the time of your grant is over", timeout=6)
-    assert abs((clock.now() - end).total_seconds()) < 1.0
+    end = ends_soon(house, grant, 1.5)
+    child.expect("the time of your grant is over")
     child.expect(pexpect.EOF)
     session = house.ended()
-    assert session.end_reason == "expired"
-    assert session.ended_at is not None and abs((session.ended_at - end).total_seconds()) < 1.0
+    assert session.end_reason == "expired" and on_time(session, end)
 
 
 def test_a_command_under_load_gets_no_byte_after_the_end(house: House) -> None:
@@ -56,25 +73,19 @@ def test_a_command_under_load_gets_no_byte_after_the_end(house: House) -> None:
     client = house.popen("cat /dev/zero")
     assert client.stdout is not None
     client.stdout.read(1_000_000)
-    end = house.ends_in(grant, 1.5)
-    look(house)
+    end = ends_soon(house, grant, 1.5)
     while client.stdout.read(1 << 20):
         pass
-    assert (clock.now() - end).total_seconds() < 1.0
-    client.wait(5)
+    client.wait(30)
     assert client.stderr is not None
     assert b"the time of your grant is over" in client.stderr.read()
-    assert house.ended().end_reason == "expired"
+    session = house.ended()
+    assert session.end_reason == "expired" and on_time(session, end)
 
 
 def test_a_multiplexed_connection_ends_for_all_its_channels(house: House) -> None:
     grant = house.grant()
-    control = house.dir / "cm"
-    master = house.popen("-N", options=("-M", "-S", str(control)))
-    for _ in range(200):
-        if control.exists():
-            break
-        time.sleep(0.05)
+    master, control = house.master()
     slaves = [
         subprocess.Popen(
             ["ssh", "-S", str(control), "127.0.0.1", TICKER],
@@ -88,10 +99,10 @@ def test_a_multiplexed_connection_ends_for_all_its_channels(house: House) -> Non
     house.ends_in(grant, 1)
     look(house)
     for slave in slaves:
-        assert slave.wait(5) != 0
+        assert slave.wait(30) != 0
         assert slave.stderr is not None
         assert b"the time of your grant is over" in slave.stderr.read()
-    assert master.wait(5) != 0
+    assert master.wait(30) != 0
     assert house.ended().end_reason == "expired"
     after = house.run("true")
     assert b"grant_ended" in after.stderr and after.returncode == 255
@@ -99,14 +110,12 @@ def test_a_multiplexed_connection_ends_for_all_its_channels(house: House) -> Non
 
 def test_setting_the_wall_clock_back_gives_no_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     grant = house.grant()
-    house.ends_in(grant, 2.5)
     child = house.prompt()
-    from datetime import timedelta
-
+    ends_soon(house, grant, 2)
     real = clock.now
     monkeypatch.setattr(clock, "now", lambda: real() - timedelta(hours=1))
     look(house)
-    child.expect("the time of your grant is over", timeout=5)
+    child.expect("the time of your grant is over")
 
 
 def test_a_grant_whose_clock_starts_at_first_use_starts_with_the_first_connection(house: House) -> None:
@@ -126,7 +135,7 @@ def test_warnings_come_before_the_end(house: House, minutes: int, left: int, sai
     child = house.prompt()
     house.ends_in(grant, left + 0.7)
     look(house)
-    child.expect(f"ends {said}", timeout=4)
+    child.expect(f"ends {said}")
     child.sendline("echo still-$((1+1))")
     child.expect("still-2")
     child.sendline("exit")
@@ -136,13 +145,13 @@ def test_warnings_come_before_the_end(house: House, minutes: int, left: int, sai
 
 def test_a_warning_to_a_command_goes_to_its_errors_and_not_into_its_output(house: House) -> None:
     grant = house.grant()
-    client = house.popen("sleep 2.5; echo done")
-    time.sleep(0.8)
-    house.ends_in(grant, 60.5)
-    look(house)
-    out, err = client.communicate(timeout=10)
+    client = house.popen("echo up; read line; echo done")
+    assert client.stdout is not None and client.stderr is not None
+    assert client.stdout.readline() == b"up\n"
+    ends_soon(house, grant, 60.5)
+    read_until(client.stderr, b"ends in 1 minute")
+    out, _ = client.communicate(b"on\n", timeout=30)
     assert out == b"done\n"
-    assert b"ends in 1 minute" in err
 
 
 def test_a_revoked_grant_ends_its_session_at_once(house: House) -> None:
@@ -150,7 +159,7 @@ def test_a_revoked_grant_ends_its_session_at_once(house: House) -> None:
     child = house.prompt()
     grants.revoke(grant.pk, house.ada.person, "wrong machine", house.ada.code(), clock.now())
     look(house)
-    child.expect("your access was withdrawn", timeout=3)
+    child.expect("your access was withdrawn")
     assert house.ended().end_reason == "revoked"
 
 
@@ -159,15 +168,18 @@ def test_a_released_grant_ends_its_session(house: House) -> None:
     child = house.prompt()
     grants.release(grant.pk, house.rita.person, clock.now())
     look(house)
-    child.expect("you released the grant", timeout=3)
+    child.expect("you released the grant")
     assert house.ended().end_reason == "released"
 
 
 def test_without_a_doorbell_a_revocation_is_noticed_within_six_seconds(house: House) -> None:
     grant = house.grant()
     child = house.prompt()
-    grants.revoke(grant.pk, house.ada.person, "wrong machine", house.ada.code(), clock.now())
-    child.expect("your access was withdrawn", timeout=6)
+    revoked = clock.now()
+    grants.revoke(grant.pk, house.ada.person, "wrong machine", house.ada.code(), revoked)
+    child.expect("your access was withdrawn")
+    ended = house.ended().ended_at
+    assert ended is not None and (ended - revoked).total_seconds() < 6 + SLACK
 
 
 def test_one_session_is_killed_and_its_neighbour_lives_on(house: House) -> None:
@@ -177,7 +189,7 @@ def test_one_session_is_killed_and_its_neighbour_lives_on(house: House) -> None:
     second = house.prompt()
     services.kill(killed.pk, house.ada.person, "looks wrong", clock.now())
     look(house)
-    first.expect(r"your access was withdrawn.*\[session_ended\]", timeout=3)
+    first.expect(r"your access was withdrawn.*\[session_ended\]")
     first.expect(pexpect.EOF)
     assert "kill" not in first.before and "looks wrong" not in first.before
     second.sendline("echo alive-$((20+1))")
@@ -195,7 +207,7 @@ def test_a_lock_ends_the_sessions_that_it_is_about(house: House) -> None:
     admin = building.human(house.dir, "admin", ["administrators"])
     locks.place(admin.person, "asset", "hist-01", "impostor suspected", admin.code(), clock.now())
     look(house)
-    child.expect("your access was withdrawn", timeout=3)
+    child.expect("your access was withdrawn")
     assert house.ended().end_reason == "locked"
 
 
@@ -204,8 +216,16 @@ def test_a_disabled_person_loses_the_session(house: House) -> None:
     child = house.prompt()
     people.disable(house.rita.person, by=None, now=clock.now())
     look(house)
-    child.expect("your access was withdrawn", timeout=3)
+    child.expect("your access was withdrawn")
     assert house.ended().end_reason == "not_authorized"
+
+
+def aged(session: LiveSession, *, typed: float = 0, confirmed: float = 0) -> bool:
+    """Makes the last sign so old, again and again: a confirmation may be on its way. Whether the session is over."""
+    now = clock.monotonic()
+    session.last_typed = min(session.last_typed, now - typed)
+    session.confirmed = min(session.confirmed, now - confirmed)
+    return session.ended.is_set()
 
 
 def test_a_shell_in_which_nothing_is_typed_ends_idle(house: House) -> None:
@@ -213,16 +233,18 @@ def test_a_shell_in_which_nothing_is_typed_ends_idle(house: House) -> None:
     child = house.prompt()
     child.sendline(TICKER)
     child.expect("tick-3")
-    live(house).last_typed -= 600
-    child.expect("nothing was typed for too long", timeout=3)
+    session = live(house)
+    eventually(lambda: aged(session, typed=600), "ended idle")
+    child.expect("nothing was typed for too long")
     assert house.ended().end_reason == "idle"
 
 
 def test_a_session_that_nobody_can_confirm_ends_after_half_a_minute(house: House) -> None:
     house.grant()
     child = house.prompt()
-    live(house).confirmed -= 31
-    child.expect("could not confirm your grant", timeout=3)
+    session = live(house)
+    eventually(lambda: aged(session, confirmed=31), "ended for want of a confirmation")
+    child.expect("could not confirm your grant")
     assert house.ended().end_reason == "lease_lost"
 
 
@@ -233,17 +255,16 @@ def test_a_playbook_may_let_a_session_outlast_an_outage_but_not_its_grant(house:
     time.sleep(0.5)
     child.sendline("echo still-$((1+1))")
     child.expect("still-2")
-    house.ends_in(grant, 1)
-    look(house)
-    child.expect("the time of your grant is over", timeout=5)
+    ends_soon(house, grant, 1)
+    child.expect("the time of your grant is over")
 
 
 def test_while_the_database_is_away_nobody_gets_in_and_who_is_in_works_on_until_the_end(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grant = house.grant()
-    house.ends_in(grant, 6)
     child = house.prompt()
+    ends_soon(house, grant, 8)
 
     def away(*_: object) -> None:
         raise OperationalError("the database is away")
@@ -256,7 +277,7 @@ def test_while_the_database_is_away_nobody_gets_in_and_who_is_in_works_on_until_
     assert refused.returncode == 255 and b"[database_unavailable]" in refused.stderr
     child.sendline("echo still-$((1+1))")
     child.expect("still-2")
-    child.expect("the time of your grant is over", timeout=8)
+    child.expect("the time of your grant is over")
 
 
 def test_a_decision_that_fails_in_a_way_nobody_expected_ends_the_session(
@@ -266,7 +287,7 @@ def test_a_decision_that_fails_in_a_way_nobody_expected_ends_the_session(
     child = house.prompt()
     monkeypatch.setattr(pep, "Standing", lambda *_: 1 / 0)
     look(house)
-    child.expect("could not confirm your grant", timeout=3)
+    child.expect("could not confirm your grant")
 
 
 def test_a_live_session_leaves_a_sign_in_the_database(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,9 +296,7 @@ def test_a_live_session_leaves_a_sign_in_the_database(house: House, monkeypatch:
     child = house.prompt()
     first = house.session().renewed_at
     assert first is not None
-    time.sleep(1)
-    second = house.session().renewed_at
-    assert second is not None and second > first
+    eventually(lambda: house.session().renewed_at != first, "a newer sign")
     child.sendline("exit")
 
 
@@ -285,7 +304,7 @@ def test_a_stopped_gateway_tells_its_people_and_writes_its_books(house: House) -
     house.grant()
     child = house.prompt()
     house.stop()
-    child.expect("the gateway is going down", timeout=3)
+    child.expect("the gateway is going down")
     session = house.session()
     assert (session.state, session.end_reason) == ("ended", "gateway_stopped")
 
@@ -296,7 +315,7 @@ def test_a_kill_reaches_the_client_while_its_command_still_runs(house: House) ->
     assert client.stdout is not None and client.stdout.readline() == b"up\n"
     session = live(house)
     session.end(EndReason.KILLED)
-    client.wait(5)
+    client.wait(30)
 
 
 @pytest.mark.parametrize("met", ["the session's end", "the asset's end"])

@@ -18,11 +18,12 @@ from django.db import connection
 from breakglass import clock, later
 from breakglass.services import grants
 from sessions import services
+from sessions.gateway import watchdog
 from sessions.gateway.hostkey import public_line
 from sessions.gateway.packets import Packetizer
 from sessions.recording.store import Store
 from tests.gateway import process
-from tests.gateway.house import House
+from tests.gateway.house import House, eventually
 from tests.gateway.stranger import Raw, failure, load, string_of
 from tests.support.valkey import Valkey, running
 
@@ -46,7 +47,7 @@ class Apart:
     def kill(self) -> None:
         if self.child is not None:
             self.child.kill()
-            self.child.wait(5)
+            self.child.wait(30)
             self.child = None
 
 
@@ -68,7 +69,7 @@ def test_a_killed_gateway_loses_nothing_that_was_shown_and_its_sessions_are_clos
     shown = client.stdout.read(200_000)
     apart.kill()
     shown += client.stdout.read()
-    client.wait(5)
+    client.wait(30)
     session = house.session()
     assert session.state == "live"
     apart.start()
@@ -96,7 +97,7 @@ def test_when_the_disk_is_full_the_session_ends_and_nothing_unrecorded_was_shown
     house.grant()
     apart.start(file_limit=4_000_000)
     client = house.popen(TICKER)
-    shown, err = client.communicate(timeout=30)
+    shown, err = client.communicate(timeout=60)
     assert b"could no longer be recorded" in err
     session = house.ended()
     assert session.end_reason == "cannot_record"
@@ -143,25 +144,25 @@ def redis(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
 
 
 def test_the_doorbell_makes_a_kill_quick_and_a_dead_redis_extends_nothing(
-    redis: Valkey, house: House
+    redis: Valkey, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watchdog, "RENEW_EVERY", 3600.0)  # nothing but the doorbell makes the gateway look
     grant = house.grant()
     first = house.prompt()
-    time.sleep(1.2)
+    eventually(redis.somebody_listens, "the gateway listens to the doorbell")
     services.kill(house.session().pk, house.ada.person, "looks wrong", clock.now())
-    started = time.monotonic()
-    first.expect("your access was withdrawn", timeout=3)
-    assert time.monotonic() - started < 2.5  # without the doorbell it takes up to five
+    first.expect("your access was withdrawn")
+    monkeypatch.setattr(watchdog, "RENEW_EVERY", 0.5)
     second = house.prompt()
     redis.kill()
-    house.ends_in(grant, 7)
-    second.expect("the time of your grant is over", timeout=10)
+    house.ends_in(grant, 2)
+    second.expect("the time of your grant is over")
 
 
 def test_a_client_that_is_killed_ends_its_session(house: House) -> None:
     house.grant()
-    client = house.popen("sleep 100")
-    time.sleep(0.8)
+    client = house.popen("echo up; sleep 100")
+    assert client.stdout is not None and client.stdout.readline() == b"up\n"
     client.kill()
     assert house.ended().end_reason in {"client_closed", "client_lost"}
 
@@ -170,7 +171,7 @@ def test_an_asset_that_goes_away_is_said(house: House) -> None:
     house.grant()
     child = house.prompt()
     child.sendline("kill -9 $PPID")
-    child.expect("the asset closed it", timeout=5)
+    child.expect("the asset closed it")
     child.expect(pexpect.EOF)
     assert house.ended().end_reason == "asset_closed"
 
@@ -182,7 +183,7 @@ def test_keys_are_exchanged_again_and_again_under_load_both_ways(
     monkeypatch.setattr(Packetizer, "rekey_bytes", 2_000_000)
     house.grant()
     data = os.urandom(1 << 20) * 48
-    done = house.run("cat", stdin=data, options=("-o", f"RekeyLimit={client_limit}"), timeout=60)
+    done = house.run("cat", stdin=data, options=("-o", f"RekeyLimit={client_limit}"), timeout=120)
     assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest(), done.stderr[-500:]
 
 
@@ -195,7 +196,7 @@ def test_a_stopped_client_fills_no_memory(house: House) -> None:
     time.sleep(0.5)
     before = rss()
     time.sleep(2)
-    assert rss() - before < 5_000_000
+    assert rss() - before < 50_000_000  # in that time the asset has ten times as much to give
     client.kill()
     client.wait()
 
@@ -226,13 +227,14 @@ def test_a_client_that_ignores_its_window_is_cut_off(house: House) -> None:
 
 def test_revoking_while_the_prompt_waits_for_the_code_lets_nobody_in(house: House) -> None:
     grant = house.grant()
-    command = house.ssh()
-    child = pexpect.spawn(command[0], command[1:], timeout=10, encoding="utf-8")
+    command = house.ssh("echo in-$((40+2))")
+    child = pexpect.spawn(command[0], command[1:], timeout=30, encoding="utf-8")
     child.expect("One-time code: ")
     grants.revoke(grant.pk, house.ada.person, "no longer", house.ada.code(), clock.now())
     child.sendline(house.rita.code())
     child.expect("grant_ended")
     child.expect(pexpect.EOF)
+    assert "in-42" not in child.before
 
 
 def rss() -> int:

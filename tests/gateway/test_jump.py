@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 from breakglass import clock
 from breakglass.services import grants
 from sessions.gateway.hostkey import public_line
 from tests.gateway.house import House
+from tests.gateway.test_ends import ends_soon, on_time
 
 
 def jump(
@@ -31,7 +31,7 @@ def jump(
 
 def run(house: House, command: list[str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        command, input=stdin, capture_output=True, env=house.askpass(), timeout=30, check=False
+        command, input=stdin, capture_output=True, env=house.askpass(), timeout=60, check=False
     )
 
 
@@ -83,23 +83,19 @@ def test_the_end_of_the_grant_cuts_a_jump(house: House) -> None:
     )  # fmt: skip
     assert client.stdout is not None and client.stderr is not None
     client.stdout.read(1_000_000)
-    end = house.ends_in(grant, 1.5)
-    assert house.gateway is not None
-    house.gateway._watchdog.look_again()
+    end = ends_soon(house, grant, 1.5)
     while client.stdout.read(1 << 20):
         pass
     assert b"the time of your grant is over" in client.stderr.read()
-    client.wait(15)
+    client.wait(30)
     session = house.ended()
-    assert session.end_reason == "expired" and session.ended_at is not None
-    assert (session.ended_at - end).total_seconds() < 1.0
+    assert session.end_reason == "expired" and on_time(session, end)
 
 
 def test_a_revoked_grant_leaves_the_open_outer_connection_with_no_way_in(house: House) -> None:
     grant = house.grant()
     assert run(house, jump(house, "true")).returncode == 0
     grants.revoke(grant.pk, house.ada.person, "enough", house.ada.code(), clock.now())
-    time.sleep(0.1)
     assert b"[grant_ended]" in run(house, jump(house, "true")).stderr
 
 
@@ -111,5 +107,5 @@ def test_a_stopped_gateway_tells_those_who_jumped(house: House) -> None:
     )  # fmt: skip
     assert client.stdout is not None and client.stdout.readline() == b"up\n"
     house.stop()
-    assert b"the gateway is going down" in client.communicate(timeout=5)[1]
+    assert b"the gateway is going down" in client.communicate(timeout=30)[1]
     assert house.session().end_reason == "gateway_stopped"

@@ -17,7 +17,6 @@ from tests.gateway.house import House
 from tests.gateway.stranger import Raw, failure, load
 from tests.support import sshd
 
-
 FIRST = "publickey,password,keyboard-interactive"
 
 
@@ -39,6 +38,7 @@ def test_key_and_code_open_a_session_that_names_both(house: House) -> None:
     assert session.person == house.rita.person
     assert session.factor.startswith("totp:")
     assert session.client_version.startswith("SSH-2.0-OpenSSH")
+    assert house.rita.person.ssh_keys.get().last_used_at is not None
 
 
 def test_a_key_alone_is_not_enough(house: House) -> None:
@@ -269,10 +269,9 @@ def test_wrong_codes_are_throttled_for_that_address_only(house: House) -> None:
 
 
 def test_an_oversized_packet_ends_the_connection_before_it_is_stored(house: House) -> None:
-    sock = socket.create_connection(("127.0.0.1", house.port), timeout=5)
+    sock = socket.create_connection(("127.0.0.1", house.port), timeout=30)
     sock.recv(100)
     sock.sendall(b"SSH-2.0-test\r\n" + struct.pack(">IB", 512 * 1024 * 1024, 4) + b"x" * 100_000)
-    sock.settimeout(3)
     received = 0
     try:
         while chunk := sock.recv(65536):
@@ -283,35 +282,39 @@ def test_an_oversized_packet_ends_the_connection_before_it_is_stored(house: Hous
 
 
 def test_an_endless_version_line_ends_the_connection(house: House) -> None:
-    sock = socket.create_connection(("127.0.0.1", house.port), timeout=5)
-    sock.settimeout(3)
+    sock = socket.create_connection(("127.0.0.1", house.port), timeout=30)
     with pytest.raises((BrokenPipeError, ConnectionResetError, ConnectionAbortedError)):
         for _ in range(1000):
             sock.sendall(b"x" * 10_000)
             time.sleep(0.001)
 
 
+# Long enough for a key exchange on a busy machine.
+GRACE = 2.5
+
+
 class TestGrace:
     @pytest.fixture
     def limits(self) -> Limits:
-        return Limits(grace=1.0, strangers_per_address=5, rate_per_address=1000, burst_per_address=1000)
+        return Limits(grace=GRACE, strangers_per_address=5, rate_per_address=1000, burst_per_address=1000)
 
     @pytest.mark.parametrize("said", [b"", b"SSH-2.0-slow\r\n"])
     def test_who_says_nothing_is_turned_away(self, house: House, said: bytes) -> None:
-        sock = socket.create_connection(("127.0.0.1", house.port), timeout=5)
+        sock = socket.create_connection(("127.0.0.1", house.port), timeout=30)
         sock.sendall(said)
         started = time.monotonic()
-        while sock.recv(65536):
-            pass
-        assert 0.8 < time.monotonic() - started < 4.0
+        with contextlib.suppress(ConnectionResetError):
+            while sock.recv(65536):
+                pass
+        assert time.monotonic() - started > GRACE - 0.2
 
     def test_after_key_exchange_too(self, house: House) -> None:
         raw = Raw(house.port)
-        assert raw.closed(3)
+        assert raw.closed()
 
     def test_strangers_on_all_places_keep_nobody_out(self, house: House) -> None:
         house.grant()
-        held = [socket.create_connection(("127.0.0.1", house.port), timeout=5) for _ in range(8)]
+        held = [socket.create_connection(("127.0.0.1", house.port), timeout=30) for _ in range(8)]
         for sock in held:
             sock.sendall(b"SSH-2.0-slow\r\n")
             assert sock.recv(3) == b"SSH"
@@ -322,9 +325,9 @@ class TestGrace:
         command = house.ssh("echo in-$((1+1))")
         import pexpect
 
-        client = pexpect.spawn(command[0], command[1:], timeout=10, encoding="utf-8")
+        client = pexpect.spawn(command[0], command[1:], timeout=30, encoding="utf-8")
         client.expect("One-time code: ")
-        time.sleep(1.5)
+        time.sleep(GRACE + 0.5)
         client.sendline(house.rita.code())
         client.expect("in-2")
 

@@ -84,7 +84,7 @@ def sftp(house: House, script: str) -> subprocess.CompletedProcess[bytes]:
     command = ["sftp", "-o", "BatchMode=no", *("-P" if word == "-p" else word for word in words), "-b", "-"]
     command.append("rita+hist-01@127.0.0.1")
     return subprocess.run(
-        command, input=script.encode(), capture_output=True, env=house.askpass(), check=False, timeout=20
+        command, input=script.encode(), capture_output=True, env=house.askpass(), check=False, timeout=60
     )
 
 
@@ -130,7 +130,7 @@ def test_agent_x11_and_remote_forwarding_are_refused_and_written_down(
         environment = house.askpass() | {"SSH_AUTH_SOCK": sock}
     else:
         pid, environment = "", house.askpass() | {"DISPLAY": ":99"}
-    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=20, input=b"")
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=60, input=b"")
     if pid:
         subprocess.run(["kill", pid], check=False)
     assert said in done.stderr, done.stderr
@@ -146,12 +146,12 @@ def test_a_forward_leads_to_the_named_address_only(house: House, page: int) -> N
     )
     sshd.wait_for_port(named)
     got = subprocess.run(
-        ["curl", "-s", f"http://127.0.0.1:{named}/"], capture_output=True, check=False, timeout=10
+        ["curl", "-s", f"http://127.0.0.1:{named}/"], capture_output=True, check=False, timeout=60
     )
     assert got.stdout == b"status: fine"
-    subprocess.run(["curl", "-s", f"http://127.0.0.1:{other}/"], capture_output=True, check=False, timeout=10)
+    subprocess.run(["curl", "-s", f"http://127.0.0.1:{other}/"], capture_output=True, check=False, timeout=60)
     client.terminate()
-    _, err = client.communicate(timeout=15)
+    _, err = client.communicate(timeout=60)
     assert b"forward_not_allowed" in err
     session = house.ended()
     carried = session.channels.filter(kind="forward")

@@ -39,7 +39,7 @@ def test_a_conversation_after_a_bulk_stream_is_recorded(
         child.stdin.flush()
         assert f"said-{word}-42".encode() in child.stdout.readline()
     child.stdin.close()
-    child.wait(10)
+    child.wait(30)
     recorded = house.recording(house.ended())
     assert all(word in recorded for word in ("the-tail-42", "said-one-42", "said-two-42"))
     assert "bytes of output are not shown here" in recorded

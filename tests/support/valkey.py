@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import redis
+
 from breakglass.demo import gates
 from breakglass.demo import valkey as server
 
@@ -33,6 +35,11 @@ class Valkey:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command[0]} doesn't answer on {self.socket}")
             time.sleep(0.02)
+
+    def somebody_listens(self) -> bool:
+        """Whether a process of the product has subscribed to what is rung here."""
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            return bool(client.pubsub_numpat() or client.pubsub_channels())
 
     def kill(self) -> None:
         if self._process is not None:

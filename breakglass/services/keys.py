@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -141,6 +141,12 @@ def remove(person: Person, key_id: int, now: datetime) -> None:
         audit.append(
             AuditTag.KEY_REMOVED, actor=person, subject=key, now=now, data={"fingerprint": key.fingerprint}
         )
+
+
+def note_use(key: SshKey, now: datetime) -> None:
+    """When it last proved somebody; a write a minute at most."""
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - timedelta(minutes=1))
+    SshKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
 
 
 def count(key: SshKey, counter: int, now: datetime) -> None:

@@ -53,7 +53,7 @@ class CertificateForm(forms.Form):
         self.lines = {str(row.pk): f"{row.type} {base64.b64encode(bytes(row.blob)).decode()}" for row in rows}
         choices = [(str(row.pk), f"{row.label} ({row.type})") for row in rows]
         field = self.fields["key"]
-        field.choices = [*choices, (PASTE, "another one, pasted below")]  # type: ignore[attr-defined]
+        field.choices = [*choices, (PASTE, "another one: paste it below")]  # type: ignore[attr-defined]
         field.initial = choices[0][0] if choices else PASTE
 
     @property

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
@@ -22,14 +22,12 @@ from paramiko.ssh_exception import SSHException
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
 from sessions.gateway import pubkeys
 from sessions.gateway.claims import Claim, Proof
+from sessions.gateway.door import Door
 from sessions.gateway.names import LOGIN, Address, Identity, parse
-from sessions.gateway.pubkeys import Offer, Signed
 from sessions.gateway.wire import Disconnect, Msg, Reader, boolean, message, string, u32
 
 if TYPE_CHECKING:
     from sessions.gateway.transport import ServerLeg
-
-__all__ = ["Authenticator", "Door", "Identity", "InnerAuthenticator", "State"]
 
 MOST_PROBES = 20
 MOST_WRONG = 6
@@ -38,46 +36,6 @@ MOST_BLOB = 16 * 1024
 CODE_PROMPT = "One-time code: "
 CONNECT_PROMPT = "Connect code: "
 CONNECT_HINT = "No key of yours was taken. The page of your grant gives a one-time connect code."
-
-
-class Door(Protocol):
-    """What the authenticator asks of the gateway. It decides; this module only keeps the order of the protocol."""
-
-    def claim(self, address: Address, offer: Offer) -> Claim | None:
-        """What this key would prove for that name, if anything. Has no side effects."""
-        ...
-
-    def prove(self, address: Address, claim: Claim, signed: Signed) -> Proof:
-        """Take the proof of a good signature. Raises Refused."""
-        ...
-
-    def redeem(self, address: Address, typed: str) -> Proof:
-        """Use up a connect code. Raises Refused."""
-        ...
-
-    def wait(self, address: Address) -> float:
-        """Seconds until this account may try again from this connection's address."""
-        ...
-
-    def wrong(self, address: Address, code: RefusalCode) -> None:
-        """A signature or a code was wrong: count it, and say so in the audit trail."""
-        ...
-
-    def proved_key(self, identity: Identity) -> None:
-        """The first proof is done: this is no stranger any more."""
-        ...
-
-    def check_code(self, identity: Identity, code: str) -> None:
-        """Take the one-time code. Raises Refused."""
-        ...
-
-    def admit(self, identity: Identity, address: Address) -> str:
-        """Let the person in to where they want to go, and return the banner to show. Raises Refused."""
-        ...
-
-    def entered(self) -> None:
-        """Success was sent: channels may open."""
-        ...
 
 
 class State(Enum):

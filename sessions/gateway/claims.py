@@ -70,6 +70,8 @@ def prove(held: Claim, signed: Signed) -> Proof:
                 keys.count(held.key, signed.mark.counter, now)
             if signed.mark.verified:
                 factor = f"fido:{held.identity.key}:{signed.mark.counter}"
+        if held.key is not None:
+            keys.note_use(held.key, now)
         if held.certificate is not None:
             books.note_use(held.certificate, now)
             factor = f"certificate:{held.certificate.serial}"
@@ -109,11 +111,12 @@ def _by_certificate(address: Address, offer: Offer, shown: Certificate, peer: st
     now = clock.now()
     problem = certificates.objection(shown, peer, now) or books.objection(row, now)
     identity = Identity(row.person_id, row.person.username, fingerprint, row.grant_id, row.serial)
+    key = SshKey.objects.filter(fingerprint=fingerprint).first()
     return Claim(
         identity,
-        SshKey.objects.filter(fingerprint=fingerprint).first(),
+        key,
         row,
-        verify_required=certificates.VERIFY_REQUIRED in shown.critical,
+        verify_required=certificates.VERIFY_REQUIRED in shown.critical or bool(key and key.verify_required),
         objection=refusal(RefusalCode.CERTIFICATE_REFUSED, problem=problem) if problem else None,
     )
 

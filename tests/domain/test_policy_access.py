@@ -200,6 +200,19 @@ def test_when_every_grant_has_something_against_it_the_preferred_ones_reason_is_
     assert _answer(CONNECT, facts) is Code.LOCKED
 
 
+def test_a_proof_for_one_grant_leads_in_by_that_one_and_no_other() -> None:
+    """As a certificate or a connect code is: the other would be preferred, and would do when the first is over."""
+    later = grant(id=SECOND, term=active(NOON + 2 * HOUR))
+    ask = Connect("hist-01", grant_id=FIRST)
+    assert _answer(CONNECT, access_facts(grant(), later)) == SECOND
+    assert _answer(ask, access_facts(grant(), later)) == FIRST
+    over = grant(term=ended(GrantState.RELEASED))
+    assert _answer(ask, access_facts(over, later)) is Code.GRANT_ENDED
+    assert _answer(ask, access_facts(later)) is Code.NO_GRANT
+    assert _answer(ask, access_facts(grant(person_id=ROB), later)) is Code.NO_GRANT
+    assert _answer(ask, access_facts(grant(assets=frozenset({HMI})), later)) is Code.NO_GRANT
+
+
 @pytest.mark.parametrize(
     ("term", "code"),
     [(active(NOON), Code.GRANT_ENDED), (ended(GrantState.REVOKED), Code.GRANT_ENDED)],

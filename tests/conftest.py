@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -19,6 +20,15 @@ from tests.support.emptying import empty_all_tables
 from tests.support.stack import Stack, start
 
 IN_CI = bool(os.environ.get("CI"))
+# What happens here happens between a client, the gateway and an asset: the kind of database can't matter.
+NOT_ABOUT_DATABASES = (
+    "tests/gateway/test_clients",
+    "tests/gateway/test_files_",
+    "tests/gateway/test_intruders",
+    "tests/gateway/test_shell_and_exec",
+    "tests/gateway/test_ssh_audit",
+    "tests/gateway/test_unrecorded",
+)
 
 
 @pytest.fixture
@@ -70,12 +80,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*programs): runs only where these programs are installed")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    # As Ctrl-C does: whatever the tests have started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     _empty_instead_of_flushing()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--only-database"):
-        chosen = [item for item in items if _uses_database(item)]
+        chosen = [
+            item for item in items if _uses_database(item) and not item.nodeid.startswith(NOT_ABOUT_DATABASES)
+        ]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
         items[:] = chosen
     for item in items:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,8 +23,10 @@ FAST = (
     "synchronous_commit=off",
     "full_page_writes=off",
     "max_connections=200",
-    "listen_addresses=''",
+    "listen_addresses=",
 )
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
 LOCALE = ("--encoding=UTF8", "--locale=C")
 
 
@@ -43,6 +49,7 @@ class Cluster:
     programs: Path
     dir: Path
     user: str | None
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -61,17 +68,41 @@ class Cluster:
             os.chown(folder, account.pw_uid, account.pw_gid)
         data = str(folder / "data")
         cluster._run("initdb", "-D", data, "-U", "breakglass", "--auth=trust", "--no-sync", *LOCALE)
-        options = " ".join(["-k", str(folder), *(f"-c {setting}" for setting in FAST)])
-        cluster._run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-o", options, "-w", "start")
-        with psycopg.connect(
-            host=str(folder), user="breakglass", dbname="postgres", autocommit=True
-        ) as server:
-            server.execute("CREATE DATABASE breakglass")
+        cluster._serve(data)
+        cluster._await().execute("CREATE DATABASE breakglass")
         return cluster
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self.dir / "data"), "-m", "immediate", "-w", "stop")
+        for process in self.processes:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(30)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _serve(self, data: str) -> None:
+        """A child of this process that ends with it, however that ends."""
+        settings = [word for setting in FAST for word in ("-c", setting)]
+        with (self.dir / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [str(self.programs / "postgres"), "-D", data, "-k", str(self.dir), *settings],
+                user=self.user, cwd=self.dir, env=self._environment(), stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, preexec_fn=_end_with_parent,  # noqa: PLW1509 - before any thread is there
+                start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+
+    def _await(self, seconds: float = 60) -> psycopg.Connection:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return psycopg.connect(
+                    host=str(self.dir), user="breakglass", dbname="postgres", autocommit=True
+                )
+            except psycopg.OperationalError:
+                if self.processes[0].poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(
+                        f"PostgreSQL doesn't answer:\n{(self.dir / 'log').read_text()}"
+                    ) from None
+                time.sleep(0.05)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.programs / program), *arguments]
@@ -91,6 +122,12 @@ class Cluster:
 
     def _environment(self) -> dict[str, str]:
         return {"PATH": f"{self.programs}:/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.dir)}
+
+
+def _end_with_parent() -> None:
+    """In the child, before it becomes the server: an immediate shutdown when its parent dies, be it by SIGKILL."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _other_user() -> str:

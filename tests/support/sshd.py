@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -43,12 +45,6 @@ def sshd_binary() -> str | None:
     """Where sshd is, or None: it insists on an absolute path."""
     found = shutil.which("sshd")
     return found or ("/usr/sbin/sshd" if os.access("/usr/sbin/sshd", os.X_OK) else None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def descendants(pid: int) -> list[int]:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,9 +17,10 @@ from typing import Any
 from breakglass.demo import gates
 from breakglass.demo.place import ROOT, Place, here
 from tests.support.codes import Codes
+from tests.support.ports import free_port
 
-START_PATIENCE = 120.0
-STOP_PATIENCE = 20.0
+START_PATIENCE = 180.0
+STOP_PATIENCE = 60.0
 
 
 class StackFailed(Exception):
@@ -81,7 +81,7 @@ class Stack:
     def call(self, username: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """The REST face, as that person."""
         host = self.web.removeprefix("http://")
-        connection = http.client.HTTPConnection(host, timeout=20)
+        connection = http.client.HTTPConnection(host, timeout=60)
         headers = {
             "Authorization": f"Bearer {self.person(username)['token']}",
             "Content-Type": "application/json",
@@ -155,12 +155,6 @@ def place_of(stack: Stack) -> Place:
     """The demo's own view of its folder, as for its settings."""
     ports = {"DEMO_PORT": stack.web.rpartition(":")[2], "DEMO_GATEWAY_PORT": str(stack.gateway_port)}
     return here({"DEMO_DIR": str(stack.dir)} | ports)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await_ready(folder: Path, process: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.bench.routes import Route
@@ -56,6 +56,12 @@ def read_some(descriptor: int, seconds: float) -> bytes:
     return os.read(descriptor, 1 << 16)
 
 
+def read_until(descriptor: int, word: bytes) -> None:
+    seen = b""
+    while word not in seen:
+        seen = seen[-100:] + read_some(descriptor, 15)
+
+
 def prompt_seconds(route: Route) -> float:
     """From starting ssh to the first prompt of the shell."""
     route.environment()
@@ -69,22 +75,29 @@ def prompt_seconds(route: Route) -> float:
         return took
 
 
-def echo_seconds(route: Route, count: int) -> list[float]:
-    """Round trips of single keystrokes to a program on the asset that gives each back."""
-    took = []
-    with terminal(route, "stty raw -echo; echo ready; exec cat") as near:
-        seen = b""
-        while b"ready" not in seen:
-            seen += read_some(near, 15)
+def echo_seconds(routes: list[Route], count: int) -> dict[str, list[float]]:
+    """Round trips of single keystrokes to a program on the asset that gives each back.
+
+    All routes are connected at once and take turns key by key, so that what else the machine does hits all alike.
+    """
+    took: dict[str, list[float]] = {route.name: [] for route in routes}
+    with ExitStack() as stack:
+        open_ones = {}
+        for route in routes:
+            near = stack.enter_context(terminal(route, "stty raw -echo; echo ready; exec cat"))
+            read_until(near, b"ready")
+            open_ones[route.name] = near
         time.sleep(0.3)
-        while select.select([near], [], [], 0.1)[0]:
-            os.read(near, 1 << 16)
+        for near in open_ones.values():
+            while select.select([near], [], [], 0.1)[0]:
+                os.read(near, 1 << 16)
         for _ in range(count):
-            started = time.perf_counter()
-            os.write(near, b"x")
-            read_some(near, 5)
-            took.append(time.perf_counter() - started)
-            time.sleep(0.002)
+            for name, near in open_ones.items():
+                started = time.perf_counter()
+                os.write(near, b"x")
+                read_some(near, 5)
+                took[name].append(time.perf_counter() - started)
+                time.sleep(0.002)
     return took
 
 
@@ -130,9 +143,7 @@ def text_rate(route: Route, lines: Path) -> float:
     """MB/s of text through a terminal."""
     size = lines.stat().st_size
     with terminal(route, f"stty raw -echo; echo ready; read go; cat {lines}; echo fin") as near:
-        seen = b""
-        while b"ready" not in seen:
-            seen += read_some(near, 15)
+        read_until(near, b"ready")
         started = time.perf_counter()
         os.write(near, b"go\n")
         got, tail = 0, b""

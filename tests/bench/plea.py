@@ -22,8 +22,8 @@ STEPS = (
 )
 
 
-def table(rounds: int) -> None:
-    """Run it `rounds` times and print the medians, step by step."""
+def table(rounds: int) -> str:
+    """Run it `rounds` times; the medians, step by step."""
     taken: dict[str, list[float]] = {name: [] for _, _, name in STEPS}
     with tempfile.TemporaryDirectory(prefix="breakglass-plea-") as folder:
         stack = stacks.start(Path(folder))
@@ -33,11 +33,12 @@ def table(rounds: int) -> None:
                     taken[name].append(seconds)
         finally:
             stack.stop()
-    print(f"\nfrom request to shell, {rounds} times, medians in ms")
+    lines = [f"from request to shell, {rounds} times, medians in ms"]
     for who, what, name in STEPS:
-        print(f"  {who:10} {what:66} {median(taken[name]) * 1000:7.0f}")
+        lines.append(f"  {who:10} {what:66} {median(taken[name]) * 1000:7.0f}")
     total = [sum(parts) for parts in zip(*taken.values(), strict=True)]
-    print(f"  {'':10} {'all of it; 4 steps by 2 people, 2 codes':66} {median(total) * 1000:7.0f}")
+    lines.append(f"  {'':10} {'all of it; 4 steps by 2 people, 2 codes':66} {median(total) * 1000:7.0f}")
+    return "\n".join(lines)
 
 
 def once(stack: Stack, number: int) -> dict[str, float]:

@@ -50,6 +50,30 @@ def direct(house: House, key: Path) -> Route:
     return Route("direct OpenSSH", client(key, known, house.sshd.port, house.sshd.login), plain_environment)
 
 
+def proxy_jump(house: House, key: Path) -> tuple[Route, sshd.Sshd]:
+    """OpenSSH's own ProxyJump: a jump host that sees nothing, and so records nothing."""
+    folder = house.dir / "proxy"
+    folder.mkdir()
+    server = sshd.start(folder, authorized_keys=Path(f"{key}.pub").read_text())
+    known, config = folder / "known", folder / "config"
+    known.write_text(
+        f"[127.0.0.1]:{server.port} {server.host_key}\n[127.0.0.1]:{house.sshd.port} {house.sshd.host_key}\n"
+    )
+    config.write_text(
+        f"Host *\n HostName 127.0.0.1\n IdentityFile {key}\n UserKnownHostsFile {known}\n"
+        " StrictHostKeyChecking yes\n IdentitiesOnly yes\n IdentityAgent none\n LogLevel ERROR\n"
+        " Ciphers aes128-gcm@openssh.com\n"
+        f"Host hop\n Port {server.port}\n User {server.login}\n"
+        f"Host asset\n Port {house.sshd.port}\n User {house.sshd.login}\n ProxyJump hop\n"
+    )
+
+    def command(*words: str, terminal: bool = False) -> list[str]:
+        return ["ssh", "-F", str(config), "-tt" if terminal else "-T", "asset", *words]
+
+    cpu = lambda: cpu_of(server.process.pid, children=True)  # noqa: E731
+    return Route("OpenSSH ProxyJump", command, plain_environment, cpu=cpu), server
+
+
 def two_hop(house: House, key: Path, recorder: str) -> tuple[Route, sshd.Sshd] | None:
     """OpenSSH that forces a second ssh, under `script` or tlog where the shop wants a recording."""
     folder = house.dir / f"hop-{recorder or 'plain'}"

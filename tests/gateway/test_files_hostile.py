@@ -1,0 +1,218 @@
+"""Clients and assets that don't keep to sftp: what can't be followed isn't passed on, and the session lives on."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import paramiko
+import pytest
+
+from sessions.gateway.files.answers import Answers
+from sessions.gateway.files.requests import Requests
+from sessions.gateway.files.sftp_paths import Gatekeeper, path_request
+from sessions.gateway.files.sftp_state import For, SftpState
+from sessions.gateway.files.sftp_wire import Fields, Malformed, Status, Type, number, packet, text
+from tests.gateway.house import House
+from tests.gateway.moving import SFTP, paramikos, rows
+
+HELLO = packet(Type.INIT, number(3))
+
+
+@contextlib.contextmanager
+def raw(house: House) -> Iterator[paramiko.Channel]:
+    """A channel with the subsystem, and nothing said yet."""
+    with paramikos(house) as transport:
+        yield subsystem(transport)
+
+
+def subsystem(transport: paramiko.Transport) -> paramiko.Channel:
+    channel = transport.open_session()
+    channel.settimeout(30)
+    channel.invoke_subsystem("sftp")
+    return channel
+
+
+def answer(channel: paramiko.Channel) -> bytes:
+    """The next packet without its length."""
+    size = struct.unpack(">I", _exactly(channel, 4))[0]
+    return _exactly(channel, size)
+
+
+def _exactly(channel: paramiko.Channel, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = channel.recv(count - len(data))
+        assert piece, "closed too early"
+        data += piece
+    return data
+
+
+BROKEN = {
+    "no greeting": packet(Type.STAT, number(1), text(b"/")),
+    "an old version": packet(Type.INIT, number(2)),
+    "two greetings": HELLO + HELLO,
+    "too long": HELLO + struct.pack(">IB", 1 << 20, Type.OPEN),
+    "a length of zero": HELLO + bytes(4) + b"\x01",
+    "contents that don't fit": HELLO
+    + packet(Type.WRITE, number(1), text(b"h"), bytes(8), number(99), b"short"),
+    "a field over the end": HELLO + packet(Type.MKDIR, number(1), number(500), b"x"),
+    "a NUL byte": HELLO + packet(Type.MKDIR, number(1), text(b"/tmp/a\0b"), number(0)),
+}
+
+
+def test_what_isnt_sftp_ends_the_channel_with_the_reason(house: House) -> None:
+    house.grant(channels=SFTP)
+    with paramikos(house) as transport:
+        for name, whole in BROKEN.items():
+            channel = subsystem(transport)
+            stream = whole
+            if whole.startswith(HELLO) and whole != HELLO + HELLO:
+                channel.sendall(HELLO)
+                assert answer(channel)[0] == Type.VERSION
+                stream = whole.removeprefix(HELLO)
+            channel.sendall(stream)
+            assert b"[file_protocol]" in channel.makefile_stderr().read(), name
+            assert channel.recv_exit_status() == 77
+            channel.close()
+        other = transport.open_session()
+        other.exec_command("echo on")
+        assert other.makefile().read() == b"on\n"
+    ended = house.ended(20)
+    found = [channel.refusal for channel in ended.channels.order_by("number")]
+    assert found == ["file_protocol"] * len(BROKEN) + [""]
+    assert rows(house, session=ended) == []
+
+
+def test_unknown_requests_are_refused_one_by_one_and_never_passed_on(house: House) -> None:
+    house.grant(channels=SFTP)
+    strange = (
+        packet(Type.EXTENDED, number(7), text(b"exec@evil.example"), text(b"id")),
+        struct.pack(">IBI", 5, 42, 7),
+        packet(Type.STATUS, number(7), number(0)),
+        packet(Type.VERSION, number(7)),
+    )
+    with raw(house) as channel:
+        channel.sendall(HELLO)
+        answer(channel)
+        for request in strange:
+            channel.sendall(request)
+            reply = Fields(answer(channel), 1)
+            assert (reply.u32(), reply.u32()) == (7, Status.OP_UNSUPPORTED)
+            assert b"[not_offered]" in reply.string()
+        channel.sendall(packet(Type.CLOSE, number(8), text(b"never opened")))
+        reply = Fields(answer(channel), 1)
+        assert (reply.u32(), reply.u32()) == (8, Status.FAILURE)
+        # A byte at a time is as good as all at once.
+        for byte in packet(Type.STAT, number(9), text(b"/")):
+            channel.sendall(bytes([byte]))
+        assert answer(channel)[0] == Type.ATTRS
+    audited = [data for data in house.audited("gateway:channel:refused") if data["refusal"] == "not_offered"]
+    assert len(audited) == len(strange)
+
+
+def test_a_flood_of_refusals_ends_the_channel_and_fills_nothing(house: House) -> None:
+    house.grant(channels=SFTP)
+    with raw(house) as channel:
+        channel.sendall(HELLO)
+        answer(channel)
+        reader = threading.Thread(target=_drain, args=(channel,))
+        reader.start()
+        with contextlib.suppress(OSError):
+            for request in range(3000):
+                channel.sendall(struct.pack(">IBI", 5, 42, request))
+        assert channel.recv_exit_status() == 77
+        reader.join(30)
+        assert not reader.is_alive()
+    ended = house.ended(20)
+    assert ended.channels.get().refusal == "file_protocol"
+    assert len(house.audited("gateway:channel:refused")) <= 202
+
+
+def _drain(channel: paramiko.Channel) -> None:
+    with contextlib.suppress(OSError):
+        while channel.recv(65536):
+            pass
+
+
+# The judges alone, with a hostile asset. -----------------------------------------------------------------
+
+
+class Ledger:
+    """Stands in where nothing is begun."""
+
+    class rules:
+        roots: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> tuple[Answers, SftpState]:
+    monkeypatch.setattr("sessions.gateway.files.sftp_state.Ledger", lambda channel: Ledger())
+    state = SftpState(None)  # type: ignore[arg-type]
+    return Answers(state, Requests(state)), state
+
+
+HOSTILE = {
+    "an answer to nothing": packet(Type.STATUS, number(5), number(0)),
+    "an unknown type": packet(Type.OPEN, number(1)),
+    "contents for a listing": packet(Type.DATA, number(1), number(3)),
+    "a handle for a listing": packet(Type.HANDLE, number(1), text(b"h")),
+    "more than was asked for": packet(Type.DATA, number(2), number(101)),
+    "cut short": packet(Type.STATUS, b"\0\0"),
+    "a request's number alone": packet(Type.HANDLE, number(3)),
+    "a handle that is too long": packet(Type.HANDLE, number(3), text(b"h" * 300)),
+    "another version": packet(Type.VERSION, number(6)),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+def test_an_answer_that_fits_no_request_is_refused(answers: tuple[Answers, SftpState], data: bytes) -> None:
+    judge, state = answers
+    state.expect(1, For.LOOKUP)
+    state.expect(2, For.READ, None, 0, 100)
+    state.expect(3, For.OPEN, None)
+    with pytest.raises(Malformed):
+        judge.on_packet(data)
+
+
+def test_a_name_that_was_asked_for_must_be_one(answers: tuple[Answers, SftpState]) -> None:
+    judge, state = answers
+    told: list[Any] = []
+    for body in (number(2) + text(b"a"), number(1) + number(99) + b"a", b"", b"x" * 70_000):
+        state.pending[9] = (For.OURSELVES, lambda path, code: told.append(path), 0, 0)
+        assert judge.on_packet(packet(Type.NAME, number(9), body)[:9]) is False
+        with pytest.raises(Malformed):
+            judge.on_contents(memoryview(body))
+            judge.on_contents_end()
+    assert told == []
+
+
+def test_requests_under_roots_keep_their_order_and_are_bounded() -> None:
+    asked: list[tuple[bytes, Any]] = []
+    passed: list[tuple[int, tuple[bytes, ...]]] = []
+    refused: list[bytes] = []
+    gate = Gatekeeper(
+        lambda path, reply: asked.append((path, reply)),
+        lambda request, paths: passed.append((request.id, paths)),
+        lambda request, path: refused.append(path),
+        lambda request, code: refused.append(str(code).encode()),
+    )
+    gate.roots = frozenset({"/srv"})
+    requests = [
+        path_request(n, Type.MKDIR, b"", Fields(text(path) + number(0), 0))
+        for n, path in enumerate((b"/srv/a", b"/link/b", b"/srv/../c", b"/none/d", b"/srv"))
+    ]
+    for request in requests:
+        assert request is not None
+        gate.add(request)
+    assert [path for path, _ in asked] == [b"/srv"]  # one at a time
+    for resolved, code in ((b"/srv", 0), (b"/etc", 0), (b"/", 0), (b"", 2), (b"/", 0)):
+        asked[-1][1](resolved, code)
+    assert passed == [(0, (b"/srv/a",))]
+    assert refused == [b"/etc/b", b"/c", b"2", b"/srv"]
+    with pytest.raises(Malformed, match="too many"):
+        for _ in range(2000):
+            gate.add(requests[0])  # type: ignore[arg-type]

@@ -80,8 +80,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*programs): runs only where these programs are installed")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
-    # As Ctrl-C does: whatever the tests have started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _stop)
     _empty_instead_of_flushing()
 
 
@@ -114,6 +113,11 @@ def _uses_database(item: pytest.Item) -> bool:
     return (
         "db" in fixtures or "transactional_db" in fixtures or item.get_closest_marker("django_db") is not None
     )
+
+
+def _stop(*_: object) -> None:
+    """As Ctrl-C does: the tests end in order, and whatever they have started ends with them."""
+    raise KeyboardInterrupt
 
 
 def _empty_instead_of_flushing() -> None:

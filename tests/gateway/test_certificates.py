@@ -287,10 +287,12 @@ def test_one_of_a_security_key_gets_in_with_a_touch(house: House, grant: Grant) 
 # --- as bytes: what no tool makes
 
 
-def body(*, key: bytes = bytes(32), ca: bytes = b"", critical: bytes = b"", tail: bytes = b"") -> bytes:
+def body(
+    *, kind: int = 1, key: bytes = bytes(32), ca: bytes = b"", critical: bytes = b"", tail: bytes = b""
+) -> bytes:
     return b"".join(
         (
-            string("ssh-ed25519-cert-v01@openssh.com"), string(b"nonce"), string(key), u64(1), u32(1), string(b"id"),
+            string("ssh-ed25519-cert-v01@openssh.com"), string(b"nonce"), string(key), u64(1), u32(kind), string(b"id"),
             string(string("rita")), u64(0), u64(1 << 40), string(critical), string(b""), string(b""), string(ca), tail,
         )
     )  # fmt: skip
@@ -301,14 +303,35 @@ def test_a_certificate_as_ca_is_none_of_ours() -> None:
     private = Ed25519PrivateKey.from_private_bytes(vault.derive(certificates.PURPOSE))
     pinned = certificates.ca_blob()
 
-    def signed(ca: bytes) -> shown.Certificate:
-        whole = body(ca=ca)
+    def signed(ca: bytes, kind: int = 1) -> shown.Certificate:
+        whole = body(ca=ca, kind=kind)
         signature = string("ssh-ed25519") + string(private.sign(whole))
         return shown.parse(whole + string(signature))
 
     assert shown.is_signed_by(signed(pinned), pinned)
     assert not shown.is_signed_by(signed(body(ca=pinned, tail=string(b""))), pinned)
     assert not shown.is_signed_by(signed(b""), pinned)
+    assert not shown.is_signed_by(signed(pinned, kind=2), pinned), "a host's"
+    assert not shown.is_signed_by(signed(pinned, kind=0), pinned)
+
+
+def test_one_byte_changed_makes_it_worthless() -> None:
+    """Or unreadable; but for the nonce nothing is without meaning, and the nonce is signed as well."""
+    private, pinned = (
+        Ed25519PrivateKey.from_private_bytes(vault.derive(certificates.PURPOSE)),
+        certificates.ca_blob(),
+    )
+    whole = body(ca=pinned, critical=string("source-address") + string(string("192.0.2.7")))
+    good = whole + string(string("ssh-ed25519") + string(private.sign(whole)))
+    assert shown.is_signed_by(shown.parse(good), pinned)
+    for at in range(len(good)):
+        changed = bytearray(good)
+        changed[at] ^= 1
+        try:
+            accepted = shown.is_signed_by(shown.parse(bytes(changed)), pinned)
+        except ValueError:
+            continue
+        assert not accepted, at
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
 import subprocess
 import threading
 from datetime import timedelta
 
+import asyncssh
+import pexpect
 import pytest
 
 from breakglass import clock
 from breakglass.models import ConnectCode, Grant
 from breakglass.services import connect_codes
+from sessions.gateway.hostkey import host_key
 from sessions.models import SSHSession
 from tests.gateway import house as building
 from tests.gateway.house import House
@@ -76,6 +81,34 @@ def test_dropbears_client_takes_it_too(house: House, grant: Grant) -> None:
         words, capture_output=True, timeout=60, check=False, env=env, stdin=subprocess.DEVNULL
     )
     assert done.stdout == b"in\n", done.stderr
+
+
+@requires("plink")
+@pytest.mark.parametrize("way", ["-pw", "typed"])
+def test_putty_takes_it_too(house: House, grant: Grant, way: str) -> None:
+    code = fresh(house, grant)
+    words = ["-noagent", "-P", str(house.port), "-hostkey", host_key().fingerprint, "-no-antispoof"]
+    if way == "-pw":
+        words += ["-batch", "-pw", code]
+    child = pexpect.spawn("plink", [*words, "rita+hist-01@127.0.0.1", "echo in-$((40+2))"], timeout=30,
+                          encoding="utf-8", env={**os.environ, "HOME": str(house.dir)})  # fmt: skip
+    if way == "typed":
+        child.expect("Connect code: ")
+        child.sendline(code)
+    child.expect("in-42")
+    child.expect(pexpect.EOF)
+
+
+def test_asyncssh_takes_it_too(house: House, grant: Grant) -> None:
+    async def log_in(code: str) -> str:
+        async with asyncssh.connect(
+            "127.0.0.1", house.port, username="rita+hist-01", password=code, client_keys=None, agent_path=None,
+            known_hosts=str(house.dir / "known_hosts"), config=None,
+        ) as connection:  # fmt: skip
+            done = await connection.run("echo in")
+            return str(done.stdout)
+
+    assert asyncio.run(log_in(fresh(house, grant))) == "in\n"
 
 
 @pytest.mark.parametrize("user", ["ada+hist-01", "rita+hist-02", "rita"])

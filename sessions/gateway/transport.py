@@ -48,8 +48,8 @@ ETM = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
 PLAIN_MAC = "hmac-sha2-256"
 PUBKEYS = (
     "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256",
-)  # fmt: skip
     "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com",
+)  # fmt: skip
 CONNECTION_MESSAGES = tuple(range(80, 83)) + tuple(range(90, 101))
 GREETING = b"SSH-2.0-Breakglass\r\n"
 

@@ -233,8 +233,10 @@ class LiveSession:
             self.end(EndReason.CLIENT_LOST)
         elif error is None or isinstance(error, EOFError):
             self.end(EndReason.ASSET_CLOSED)
-        else:
+        elif isinstance(error, OSError):
             self.end(EndReason.UPSTREAM_FAILED)
+        else:
+            self.end(EndReason.PROTOCOL_ERROR)
 
     # What channels say. ----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from paramiko.ssh_exception import SSHException
 from sessions.gateway.inbound import CHANNEL_DATA, WINDOW_ADJUST
 from sessions.gateway.listeners import Authenticator, Connection, End
 from sessions.gateway.packets import Packetizer
-from sessions.gateway.wire import Disconnect, Msg, Reader, message, string, u32
+from sessions.gateway.wire import Disconnect, Msg, Reader, boolean, message, string, u32
 
 PRIVATE = (
     "_send_kex_init", "_negotiate_keys", "_parse_newkeys", "_parse_ext_info", "_parse_disconnect", "_ensure_authed",
@@ -51,6 +51,7 @@ PUBKEYS = (
     "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com",
 )  # fmt: skip
 CONNECTION_MESSAGES = tuple(range(80, 83)) + tuple(range(90, 101))
+PING = message(Msg.GLOBAL_REQUEST, string("keepalive@openssh.com"), boolean(True))
 GREETING = b"SSH-2.0-Breakglass\r\n"
 
 log = logging.getLogger("breakglass.gateway")
@@ -166,6 +167,16 @@ class Leg(Transport):
                 raise LegGone(self, error) from error
             if self.packetizer.need_rekey() and not self.in_kex:
                 self._send_kex_init()
+
+    def ping(self) -> None:
+        """Ask for a sign of life, if that can be sent without waiting: where it can't, something is under way."""
+        if not self._gate.acquire(blocking=False):
+            return
+        try:
+            if self._parked is None:
+                self.packetizer.hand_over(PING, 0.0)
+        finally:
+            self._gate.release()
 
     def send_now(self, payload: bytes, patience: float = 0.02) -> bool:
         """Send one last message without ever waiting. False where that isn't possible."""

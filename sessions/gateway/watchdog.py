@@ -18,7 +18,7 @@ from uuid import UUID
 from breakglass import clock
 from sessions.gateway import lease
 from sessions.gateway.live import LiveSession
-from sessions.gateway.wire import Msg, boolean, message, string
+from sessions.gateway.transport import Leg
 from sessions.states import EndReason
 
 if TYPE_CHECKING:
@@ -39,6 +39,22 @@ WARNINGS = (600, 300, 60)
 log = logging.getLogger("breakglass.gateway")
 
 
+class Ear:
+    """When a leg was last heard of. Both sides are asked for a sign of life, so silence means gone, or hostile."""
+
+    def __init__(self, leg: Leg, now: float) -> None:
+        self._leg = leg
+        self._count = 0
+        self._at = now
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since something came; counted anew whenever that is asked and something had come."""
+        count = self._leg.packetizer.received
+        if count != self._count:
+            self._count, self._at = count, now
+        return now - self._at
+
+
 class Watch:
     """What the watchdog remembers of one session."""
 
@@ -51,8 +67,8 @@ class Watch:
         self.again = False
         self.kept_alive = now
         self.rekeyed = now
-        self.heard = now
-        self.heard_bytes = 0
+        self.person = Ear(session.person_leg, now)
+        self.asset = Ear(session.asset_leg, now)
         self.left_at_start = session.deadline - now
 
 
@@ -198,15 +214,16 @@ class Watchdog:
 
     def _keep_alive(self, watch: Watch, now: float) -> None:
         session = watch.session
-        heard = session.person_leg.packetizer.received
-        if heard != watch.heard_bytes:
-            watch.heard, watch.heard_bytes = now, heard
-        elif now - watch.heard >= SILENT:
+        if watch.person.silent_for(now) >= SILENT:
             session.end(EndReason.CLIENT_LOST)
+            return
+        if watch.asset.silent_for(now) >= SILENT:
+            session.end(EndReason.UPSTREAM_FAILED)
             return
         if now - watch.kept_alive >= KEEPALIVE_EVERY:
             watch.kept_alive = now
-            self._heralds.submit(_quietly, session, _ping, session)
+            session.person_leg.ping()
+            session.asset_leg.ping()
         if now - watch.rekeyed >= REKEY_EVERY:
             watch.rekeyed = now
             self._heralds.submit(_quietly, session, session.person_leg.rekey)
@@ -277,9 +294,3 @@ def _quietly(session: LiveSession, act: object, *args: object) -> None:
         act(*args)  # type: ignore[operator]
     except Exception as error:  # noqa: BLE001 - nothing is recorded, decided or audited here
         log.debug("session %s: %s", session.facts.label, error)
-
-
-def _ping(session: LiveSession) -> None:
-    ping = message(Msg.GLOBAL_REQUEST, string("keepalive@openssh.com"), boolean(True))
-    session.person_leg.send(ping)
-    session.asset_leg.send(ping)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
 
 def now() -> datetime:
     """The wall clock: aware, UTC."""
@@ -17,5 +19,4 @@ def monotonic() -> float:
     Where the platform has CLOCK_BOOTTIME it counts suspended time too: a grant doesn't pause
     because the machine slept.
     """
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+    return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)

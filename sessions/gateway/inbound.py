@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from paramiko.message import Message
 from paramiko.packet import NeedRekeyException
 from paramiko.ssh_exception import SSHException
 
-from sessions.gateway.cipher import TAG, Keyed
+from sessions.gateway.cipher import TAG, Direction, Keyed
 
 MAX_PACKET = 256 * 1024
 MAX_LINE = 8 * 1024
@@ -153,7 +154,7 @@ class Inbound(Keyed):
     def read_message(self) -> tuple[int, Message]:
         """The next message that isn't for the sink. What is for the sink goes there in place."""
         while True:
-            if self.rekey_is_due():
+            if self._need_rekey and self.rekey_is_due():
                 raise NeedRekeyException
             message = self._read_one()
             if message is not None:
@@ -169,52 +170,48 @@ class Inbound(Keyed):
 
     def _read_one(self) -> tuple[int, Message] | None:
         """Read one packet. Returns its message, or None where it was for the sink or to be ignored."""
-        size = self._read_sealed() if self._in.aead is not None else self._read_classic()
+        way = self._in
+        size = self._read_classic() if way.aead is None else self._read_sealed(way, way.aead)
         plain = self._plain
         padding = plain[0]
         if padding + 1 >= size:
             raise SSHException("packet without a payload")
-        sequence = self._in.sequence
-        self._count_in(size)
+        sequence = way.sequence
+        self._count_in(way, size)
         if self._ignored:
             self._ignored -= 1
             return None
         command = plain[1]
-        if (
-            WINDOW_ADJUST <= command <= CHANNEL_EXTENDED_DATA
-            and self.sink is not None
-            and self.sink(plain, size)
-        ):
+        sink = self.sink
+        if sink is not None and WINDOW_ADJUST <= command <= CHANNEL_EXTENDED_DATA and sink(plain, size):
             return None
         message = Message(bytes(plain[2 : size - padding]))
         message.seqno = sequence
         return command, message
 
-    def _read_sealed(self) -> int:
-        way = self._in
-        self._fill(4)
-        (size,) = _u32(self._buffer, self._start)
+    def _read_sealed(self, way: Direction, aead: AESGCM) -> int:
+        if self._end - self._start < 4:
+            self._fill(4)
+        size: int = _u32(self._buffer, self._start)[0]
         if not 16 <= size <= MAX_PACKET or size % 16:
             raise SSHException("packet length out of bounds")
-        self._fill(4 + size + TAG)
+        if self._end - self._start < 4 + size + TAG:
+            self._fill(4 + size + TAG)
         if size > len(self._plain):
             self._plain = bytearray(max(size, 40 * 1024))
         start = self._start
         body = start + 4
         end = body + size + TAG
         view = memoryview(self._buffer)
-        assert way.aead is not None
         try:
-            way.aead.decrypt_into(
-                way.nonce(), view[body:end], view[start:body], memoryview(self._plain)[:size]
-            )
+            aead.decrypt_into(way.nonce(), view[body:end], view[start:body], memoryview(self._plain)[:size])
         except InvalidTag:
             raise SSHException("packet doesn't authenticate") from None
         if end == self._end:
             self._start = self._end = 0
         else:
             self._start = end
-        return int(size)
+        return size
 
     def _read_classic(self) -> int:
         """A packet of the version exchange, of encrypt-then-MAC, or of the old MAC-and-encrypt."""
@@ -251,8 +248,7 @@ class Inbound(Keyed):
         if not 5 <= size <= MAX_PACKET or (size + extra) % block:
             raise SSHException("packet length out of bounds")
 
-    def _count_in(self, size: int) -> None:
-        way = self._in
+    def _count_in(self, way: Direction, size: int) -> None:
         way.sequence = (way.sequence + 1) & 0xFFFFFFFF
         if way.sequence == 0 and not self._initial_kex_done:
             raise SSHException("sequence number rolled over during the first key exchange")

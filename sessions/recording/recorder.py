@@ -176,7 +176,7 @@ class Recorder:
 
     def _output(self, stream: tuple[int, bool], data: bytes) -> None:
         time = self._now()
-        if _is_binary(data):
+        if len(data) >= SAMPLE and _is_binary(data):
             if stream in self._held:
                 self._show_held(stream)
             self._append(self._switch(time, stream) + _binary(time, data))
@@ -211,8 +211,8 @@ class Recorder:
 
     def _now(self) -> float:
         now = self._clock.monotonic() - self._start
-        self._last = last = max(self._last, now)
-        return last
+        self._last = max(self._last, now)
+        return self._last
 
     def _append(self, line: bytes) -> int:
         if self._error or self._closed:
@@ -277,7 +277,7 @@ class Recorder:
 
 def _is_binary(data: bytes) -> bool:
     """Whether a long piece begins as no text in any encoding does: by its share of control characters."""
-    return len(data) >= SAMPLE and len(data[:SAMPLE].translate(None, CONTROLS)) < SAMPLE - SAMPLE // 32
+    return len(data[:SAMPLE].translate(None, CONTROLS)) < SAMPLE - SAMPLE // 32
 
 
 def _binary(time: float, data: bytes) -> bytes:

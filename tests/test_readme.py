@@ -44,7 +44,7 @@ def test_manage_commands_work_on_the_demo(command: str, stack: Stack) -> None:
         env=place.environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

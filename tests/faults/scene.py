@@ -43,7 +43,7 @@ def release(stack: Stack, grant: str, username: str = "rob") -> None:
 def end_in(stack: Stack, grant: str, seconds: float) -> datetime:
     """Moves a grant's end nearer, behind the product's back: the shortest that can be asked for is minutes."""
     end = clock.now() + timedelta(seconds=seconds)
-    with sqlite3.connect(stack.dir / "data" / "breakglass.sqlite3", timeout=20) as database:
+    with sqlite3.connect(stack.dir / "data" / "breakglass.sqlite3", timeout=60) as database:
         written = end.strftime("%Y-%m-%d %H:%M:%S.%f")
         key = grant.replace("-", "")
         changed = database.execute("UPDATE breakglass_grant SET ends_at = ? WHERE id = ?", (written, key))
@@ -87,13 +87,14 @@ class Worker:
 def at_work(stack: Stack, username: str = "rob") -> Iterator[Worker]:
     """Logs in to hist-01 with key and code, and opens a shell."""
     key = paramiko.Ed25519Key.from_private_key_file(stack.person(username)["ssh_key"])
-    with socket.create_connection(("127.0.0.1", stack.gateway_port), timeout=30) as conversation:
+    code = stack.code(username)  # before the conversation: a fresh one may take half a minute
+    with socket.create_connection(("127.0.0.1", stack.gateway_port), timeout=60) as conversation:
         transport = paramiko.Transport(conversation)
-        transport.start_client(timeout=30)
+        transport.start_client(timeout=60)
         name = f"{username}+operator@hist-01"
         transport.auth_publickey(name, key)
-        transport.auth_interactive(name, lambda *_: [stack.code(username)])
-        shell = transport.open_session(timeout=30)
+        transport.auth_interactive(name, lambda *_: [code])
+        shell = transport.open_session(timeout=60)
         shell.settimeout(60)
         shell.get_pty(width=100, height=30)
         shell.invoke_shell()

@@ -16,7 +16,7 @@ Visit = Callable[..., Page]
 
 @pytest.fixture(autouse=True)
 def _patience() -> None:
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def visit(stack: Stack, browser: Browser, logins: dict[str, object]) -> Iterator
             accept_downloads=True,
         )
         opened.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         page.on("pageerror", lambda error: mishaps.append(f"{username}: {error}"))
         page.on(

@@ -145,7 +145,7 @@ def test_without_the_stream_the_page_looks_by_itself(stack: Stack, visit: Visit)
     page.goto(f"/requests/{ask}/")
     expect(page.get_by_role("heading", name="Waiting for an answer")).to_be_visible()
     stack.call("rob", "POST", f"requests/{ask}/withdraw")
-    expect(page.get_by_role("heading", name="Withdrawn")).to_be_visible(timeout=25_000)
+    expect(page.get_by_role("heading", name="Withdrawn")).to_be_visible()
 
 
 @requires("chromium")
@@ -154,11 +154,11 @@ def test_a_lost_line_is_said_and_found_again(stack: Stack, visit: Visit) -> None
     page = visit("rob", f"/requests/{ask}/", size=PHONE)
     expect(page.locator("#lost")).to_be_hidden()
     page.context.set_offline(True)
-    expect(page.get_by_text("No line to the server.")).to_be_visible(timeout=25_000)
+    expect(page.get_by_text("No line to the server.")).to_be_visible()
     picture(page, "no line to the server", whole=False)
     stack.call("rob", "POST", f"requests/{ask}/withdraw")
     page.context.set_offline(False)
-    expect(page.get_by_role("heading", name="Withdrawn")).to_be_visible(timeout=40_000)
+    expect(page.get_by_role("heading", name="Withdrawn")).to_be_visible()
     expect(page.locator("#lost")).to_be_hidden()
 
 

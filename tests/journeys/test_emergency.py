@@ -85,7 +85,7 @@ def _work(stack: Stack, rita: Page) -> None:
         f"UserKnownHostsFile={stack.known_hosts}",
     ]
     shell = pexpect.spawn(
-        "ssh", [*known, "-o", "IdentitiesOnly=yes", *words[1:]], timeout=30, encoding="utf-8"
+        "ssh", [*known, "-o", "IdentitiesOnly=yes", *words[1:]], timeout=60, encoding="utf-8"
     )
     shell.expect("(?i)code")
     shell.sendline(stack.code("rita"))
@@ -107,7 +107,7 @@ def _work(stack: Stack, rita: Page) -> None:
         timeout=60,
     )
     assert once.returncode == 0 and b"one command" in once.stdout, once.stderr
-    expect(rita.get_by_text("recorded", exact=True)).to_have_count(2, timeout=40_000)
+    expect(rita.get_by_text("recorded", exact=True)).to_have_count(2)
     picture(rita, "06 after the work, phone")
 
 
@@ -138,7 +138,7 @@ def _review(visit: Visit, tmp_path: Path) -> str:
     kept = tmp_path / download.value.suggested_filename
     download.value.save_as(kept)
     shown = subprocess.run(
-        [sys.executable, "-m", "asciinema", "cat", str(kept)], check=False, capture_output=True, timeout=30
+        [sys.executable, "-m", "asciinema", "cat", str(kept)], check=False, capture_output=True, timeout=60
     )
     assert b"the disk is 99 % full" in shown.stdout, shown.stderr
     vera.get_by_role("link", name="Review", exact=True).click()

@@ -130,10 +130,17 @@ class SessionChannel(SplicedChannel):
         objection = self.session.authorization.permits(ChannelKind.SFTP)
         if objection is not None:
             return objection
-        roots = self.session.authorization.obligations.files.roots
-        outside = command.outside(roots) if roots else None
+        rules = self.session.authorization.obligations.files
+        outside = command.outside(rules.roots) if rules.roots else None
         if outside is not None:
-            return refusal(RefusalCode.FILE_OUTSIDE_ROOTS, path=printable(outside), roots=", ".join(roots))
+            roots = ", ".join(rules.roots)
+            return refusal(RefusalCode.FILE_OUTSIDE_ROOTS, path=printable(outside), roots=roots)
+        if not command.told_apart(rules):
+            return refusal(
+                RefusalCode.NOT_OFFERED,
+                what="Moving files by this command, under a playbook that counts or keeps them,",
+                help="Use sftp, or scp as one plain command.",
+            )
         if command.tool is Tool.SFTP:
             self._decode = Sftp
         elif command.followed:

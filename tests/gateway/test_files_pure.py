@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from breakglass.domain.policy import FileRules
 from sessions.gateway.files.commands import FileCommand, Tool, file_command
 from sessions.gateway.files.paths import absolute, parent_and_name, shown
 from sessions.gateway.files.scp import CannotFollow, ScpSource
@@ -232,6 +233,23 @@ def test_a_command_that_moves_files_is_told_from_one_that_doesnt(
 def test_any_text_is_a_command_or_none(command: str) -> None:
     found = file_command(command)
     assert found is None or isinstance(found, FileCommand)
+
+
+@pytest.mark.parametrize(
+    ("command", "counted", "kept"),
+    [
+        ("scp -t /a", True, True), ("rsync --server . /a", True, False), ("sftp-server", True, True),
+        ("cd /a; scp -t .", False, False), ("scp a b:", False, False), ("rsync -a /a b:", False, False),
+    ],
+)  # fmt: skip
+def test_only_what_can_be_seen_passes_where_it_is_counted_or_kept(
+    command: str, counted: bool, kept: bool
+) -> None:
+    found = file_command(command)
+    assert found is not None
+    assert found.told_apart(FileRules())
+    assert found.told_apart(FileRules(max_bytes=9)) is counted
+    assert found.told_apart(FileRules(keep_contents=True)) is kept
 
 
 @pytest.mark.parametrize(

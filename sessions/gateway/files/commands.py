@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
-from breakglass.domain.policy import inside
+from breakglass.domain.policy import FileRules, inside
 
 MOST_DEPTH = 4
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
@@ -60,6 +60,12 @@ class FileCommand:
     paths: tuple[str, ...] = ()
     folder: bool = False
     """scp towards the asset: the path is a folder for sure."""
+
+    def told_apart(self, rules: FileRules) -> bool:
+        """Whether all that the rules want counted and kept can be seen in its stream."""
+        if self.tool is Tool.RSYNC and rules.keep_contents:
+            return False
+        return self.followed or (rules.max_bytes is None and not rules.keep_contents)
 
     def outside(self, roots: tuple[str, ...]) -> str | None:
         """What of it can't be shown to stay inside the roots, or None. Links on the asset aren't looked through."""

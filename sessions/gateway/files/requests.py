@@ -110,13 +110,13 @@ class Requests:
 
     def _on_copy(self, request: int, fields: Fields) -> Verdict:
         """copy-data: from one open file to another, on the asset."""
-        source, _, length = fields.string(), fields.u64(), fields.u64()
-        here, there = self._state.handles.get(source), self._state.handles.get(fields.string())
+        here = self._state.handles.get(fields.string())
+        fields.u64(), fields.u64()  # where from, and how much: told by what it names, and 0 for all of it
+        there = self._state.handles.get(fields.string())
         if here is None or there is None:
             return self._no_handle(request)
         self._stand(request)
         operation = self._ledger.begin("copy", here.path, there.path)
-        operation.bytes = length
         self._state.expect(request, For.OPERATION, operation)
         return True
 

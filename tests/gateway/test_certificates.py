@@ -136,7 +136,7 @@ def test_through_a_jump_it_gets_in_too_and_to_no_console(house: House, grant: Gr
     done = subprocess.run(
         ["ssh", "-F", "none", "-o", f"ProxyCommand={outer}", "-o", f"UserKnownHostsFile={house.dir}/known_hosts",
          "-o", "BatchMode=yes", f"{house.sshd.login}@hist-01", "echo", "through"],
-        capture_output=True, timeout=30, check=False, stdin=subprocess.DEVNULL,
+        capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.stdout == b"through\n", done.stderr
     assert house.ended().grant == grant
@@ -157,7 +157,7 @@ def test_a_revoked_one_opens_nothing_and_ends_what_it_opened(
         assert client.stdout is not None
         assert client.stdout.readline() == b"up\n"
         certificates.revoke(house.rita.person, row.serial, clock.now())
-        assert client.wait(30) == 255
+        assert client.wait(60) == 255
     assert house.ended().end_reason == "not_authorized"
     done = holder.show()
     assert done.returncode == 255 and b"it was revoked" in done.stderr
@@ -209,7 +209,7 @@ def test_whatever_is_wrong_with_one_keeps_it_out(
         assert house.gateway is not None
         house.gateway.throttle.right("rita", "127.0.0.1")
         done = holder.show()
-        assert done.returncode == 255, what
+        assert done.returncode == 255 and b"Permission denied (publickey" in done.stderr, (what, done.stderr)
         assert said in done.stderr, (what, done.stderr)
         assert said or b"certificate" not in done.stderr, (what, done.stderr)
     assert SSHSession.objects.count() == 1
@@ -240,8 +240,9 @@ def test_one_of_a_user_certificate_or_of_another_key_keeps_out(
 
 def test_it_doesnt_lead_to_other_machines_or_people(house: House, grant: Grant, holder: Holder) -> None:
     holder.issue(grant)
-    assert holder.show(user="ada+hist-01").returncode == 255
-    assert holder.show(user="rita+hist-02").returncode == 255
+    for user in ("ada+hist-01", "rita+hist-02"):
+        done = holder.show(user=user)
+        assert done.returncode == 255 and b"Permission denied (publickey" in done.stderr, done.stderr
     assert SSHSession.objects.count() == 0
 
 
@@ -268,7 +269,7 @@ def test_one_of_a_security_key_gets_in_with_a_touch(house: House, grant: Grant) 
             assert house.gateway is not None
             house.gateway.throttle.right("rita", "127.0.0.1")
             return subprocess.run(
-                words, capture_output=True, timeout=30, check=False, stdin=subprocess.DEVNULL
+                words, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL
             )
 
         assert (done := show()).stdout == b"in\n", done.stderr

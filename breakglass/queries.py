@@ -345,6 +345,9 @@ def unusual_facts(request: AccessRequest) -> list[str]:
         found.append(f"Request number {today + 1} by this person today")
     if earlier.filter(state=RequestState.DENIED, incident=request.incident).exists():
         found.append("An earlier request for this incident was denied")
+    old = sorted(asset.name for asset in request.assets.all() if asset.legacy_algorithms)
+    if old:
+        found.append(f"{', '.join(old)}: reached with old, weak SSH algorithms, as an administrator allowed")
     return found
 
 

@@ -56,6 +56,7 @@ class RefusalCode(StrEnum):
     HOST_KEY_CHANGED = "host_key_changed"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_REFUSED = "upstream_refused"
+    OLD_ALGORITHMS = "old_algorithms"
     CANNOT_RECORD = "cannot_record"
     SESSION_NOT_LIVE = "session_not_live"
     SESSION_ENDED = "session_ended"
@@ -206,6 +207,10 @@ WORDING: dict[RefusalCode, Wording] = {
     ),
     C.UPSTREAM_REFUSED: Wording(
         502, "{asset} refused the login {login}.", "An administrator can check the credential that is stored for it."
+    ),
+    C.OLD_ALGORITHMS: Wording(
+        502, "{asset} speaks only old, weak algorithms ({speaks}), so nothing was sent to it.",
+        "An administrator can allow them for this one asset, on its page; that is a risk, and is shown as one.",
     ),
     C.CANNOT_RECORD: Wording(
         503, "The session can't be recorded, so it doesn't happen.", "An administrator must free the recording store."

@@ -12,9 +12,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from breakglass.domain.audit import AuditTag
+from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Asset, AssetHostKey, AssetLogin, Person
-from breakglass.services import audit, vault
+from breakglass.queries import refuse_unless
+from breakglass.services import audit, second_factor, vault
 from breakglass.services.keys import fingerprint
 
 
@@ -29,7 +31,10 @@ class LoginForm:
 
 @dataclass(frozen=True)
 class AssetForm:
-    """`host_keys` are lines as `ssh-keyscan` or a .pub file give them: type and base64."""
+    """`host_keys` are lines as `ssh-keyscan` or a .pub file give them: type and base64.
+
+    `legacy_algorithms`: the gateway may speak old, weak SSH algorithms to it.
+    """
 
     name: str
     title: str
@@ -39,6 +44,7 @@ class AssetForm:
     host_keys: Sequence[str]
     logins: Sequence[LoginForm]
     owner: str = ""
+    legacy_algorithms: bool = False
 
 
 def register(form: AssetForm, *, by: Person | None, now: datetime) -> Asset:
@@ -56,6 +62,7 @@ def register(form: AssetForm, *, by: Person | None, now: datetime) -> Asset:
         host=form.host,
         port=form.port,
         owner=form.owner,
+        legacy_algorithms=form.legacy_algorithms,
         created_at=now,
     )
     try:
@@ -86,6 +93,17 @@ def move(
             AssetHostKey.objects.create(asset=asset, type=kind, blob=blob, fingerprint=fingerprint(blob))
         data = {"host": host, "port": port, "host_keys": [fingerprint(blob) for _, blob in keys]}
         audit.append(AuditTag.ASSET_CHANGED, actor=by, subject=asset, now=now, data=data)
+
+
+def allow_old_algorithms(asset: Asset, allowed: bool, *, by: Person, code: str, now: datetime) -> None:
+    """Whether the gateway may speak old, weak SSH algorithms to it, by an administrator with a fresh second factor."""
+    refuse_unless(by, Verb.MANAGE_ASSETS)
+    second_factor.verify(by, code, now)
+    with transaction.atomic():
+        Asset.objects.filter(pk=asset.pk).update(legacy_algorithms=allowed)
+        data = {"legacy_algorithms": allowed}
+        audit.append(AuditTag.ASSET_CHANGED, actor=by, subject=asset, now=now, data=data)
+    asset.legacy_algorithms = allowed
 
 
 def store_login(asset: Asset, form: LoginForm, *, by: Person | None, now: datetime) -> None:
@@ -143,4 +161,5 @@ def _facts(form: AssetForm, keys: Sequence[tuple[str, bytes]]) -> dict[str, obje
         "host": form.host,
         "port": form.port,
         "host_keys": [fingerprint(blob) for _, blob in keys],
+        "legacy_algorithms": form.legacy_algorithms,
     }

@@ -102,6 +102,7 @@ def _page(
         "ask": ask,
         "card": card,
         "asset_names": sorted(asset.name for asset in ask.assets.all()),
+        "old_assets": {asset.name for asset in ask.assets.all() if asset.legacy_algorithms},
         "form": form,
         "refusal": refused,
         "closed": closed,

@@ -120,6 +120,7 @@ def _context(ask: AccessRequest, person: Person, now: datetime) -> dict[str, Any
         "card": card,
         "grant": grant,
         "asset_names": sorted(asset.name for asset in ask.assets.all()),
+        "old_assets": {asset.name for asset in ask.assets.all() if asset.legacy_algorithms},
         "pending": state == "pending",
         "stand": _stand(ask, grant, state, card, mine, now),
         "slots": slots_of(ask, card),

@@ -37,6 +37,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "signed": ("live", "done", "reviewed"),
     "retired": ("", "ended", "retired"),
     "template": ("", "ended", "template"),
+    "old": ("stop", "alert", "old algorithms"),
     "current": ("live", "done", "in use"),
     "allowed": ("live", "done", "allowed"),
     "refused": ("stop", "stop", "refused"),

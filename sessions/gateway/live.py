@@ -23,9 +23,10 @@ from sessions.recording.recorder import RecordingFailed
 from sessions.states import END_WORDING, EndReason
 
 if TYPE_CHECKING:
+    from sessions.gateway.asset_leg import ClientLeg
     from sessions.gateway.local import Ends
     from sessions.gateway.pep import SessionAuthorization
-    from sessions.gateway.transport import ClientLeg, ServerLeg
+    from sessions.gateway.transport import ServerLeg
     from sessions.recording.recorder import Recorder
     from sessions.services import FileFacts
 

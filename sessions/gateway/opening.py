@@ -5,6 +5,7 @@ Each step commits before the next begins, and whatever fails ends the row with i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from breakglass.models import Asset, Grant
 from breakglass.services import audit, credentials, notices
 from breakglass.services.credentials import UpstreamCredential
 from sessions import services
-from sessions.gateway import pep, upstream
+from sessions.gateway import legacy, pep, upstream
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.live import Facts, LiveSession
 from sessions.gateway.names import Address, Identity
@@ -33,8 +34,8 @@ from sessions.services import OpenForm, Totals
 from sessions.states import EndReason
 
 if TYPE_CHECKING:
+    from sessions.gateway.asset_leg import ClientLeg
     from sessions.gateway.callbacks import Visitor
-    from sessions.gateway.transport import ClientLeg
 
 END_OF = {
     RefusalCode.CANNOT_RECORD: EndReason.CANNOT_RECORD,
@@ -71,7 +72,7 @@ def open_session(visitor: Visitor, identity: Identity, address: Address) -> tupl
     connection.session = session
     if not leg.is_active():
         session.end(EndReason.ASSET_CLOSED)
-    return session, banner(row, authorization, grant)
+    return session, banner(row, authorization, grant, legacy.in_use(leg.agreed))
 
 
 def _check_space(store: Store) -> None:
@@ -158,7 +159,8 @@ def _dial(row: SSHSession, authorization: SessionAuthorization) -> tuple[ClientL
         raise refuse(RefusalCode.HOST_KEY_CHANGED, asset=to.asset) from None
     try:
         with borrowed_db():
-            if not services.mark_live(row.pk, f"{to.host}:{to.port}", shown, clock.now()):
+            address, old = f"{to.host}:{to.port}", legacy.in_use(leg.agreed)
+            if not services.mark_live(row.pk, address, shown, clock.now(), old_algorithms=old):
                 raise refuse(RefusalCode.SESSION_NOT_LIVE)
     except Refused:
         leg.bury()
@@ -197,8 +199,10 @@ def _give_up(
         return
 
 
-def banner(row: SSHSession, authorization: SessionAuthorization, grant: Grant) -> str:
-    """Who, where, why, until when, and that it is recorded."""
+def banner(
+    row: SSHSession, authorization: SessionAuthorization, grant: Grant, old: Sequence[str] = ()
+) -> str:
+    """Who, where, why, until when, and that it is recorded; the risk where old algorithms are in use."""
     person = f"{printable(grant.person.get_full_name())} ({authorization.username})"
     allowed = ", ".join(
         sorted(str(kind) for kind in ChannelKind if kind in authorization.obligations.channels)
@@ -210,4 +214,5 @@ def banner(row: SSHSession, authorization: SessionAuthorization, grant: Grant) -
         f"  why    {grant.incident.label}: {printable(grant.request.reason)}",
         f"  until  {authorization.ends_at:%Y-%m-%d %H:%M:%S} UTC; idle limit {authorization.idle_seconds // 60} min",
     )
-    return "\n".join(lines) + "\n"
+    risk = (f"  risk   old, weak algorithms between here and the asset: {', '.join(old)}",) if old else ()
+    return "\n".join((*lines, *risk)) + "\n"

@@ -100,7 +100,7 @@ def _authorize(identity: Identity, asset_name: str, login: str | None) -> Sessio
         person_id=identity.person_id,
         username=identity.username,
         asset_id=asset.pk,
-        destination=Destination(asset.name, asset.host, asset.port),
+        destination=Destination(asset.name, asset.host, asset.port, asset.legacy_algorithms),
         obligations=obligations,
         ends_at=obligations.ends_at,
         deadline=_deadline(obligations.ends_at),

@@ -1,7 +1,7 @@
-"""The two legs of a session: a hardened SSH server towards the person, an SSH client towards the asset.
+"""A leg of a session: a hardened SSH transport, and the server towards the person (asset_leg.py is the other one).
 
 Key exchange is paramiko's. Authentication (authn.py) and everything after it (relay.py) is our own and runs in
-the leg's reader thread. This is the one module that touches paramiko's private names; they are asserted at
+the leg's reader thread. This module and asset_leg.py alone touch paramiko's private names; they are asserted at
 import, and `paramiko==5.1.*` is pinned.
 """
 
@@ -69,13 +69,15 @@ class Leg(Transport):
     """A connection whose channels are spliced: messages 80 to 100 go to our own tables, in the reader thread."""
 
     packetizer: Packetizer  # type: ignore[assignment]
+    remote_cipher: str
+    remote_mac: str
     _expected_packet: tuple[int, ...]
     _preferred_keys: tuple[str, ...]
     _kex_info = Transport._kex_info | {"curve25519-sha256": KexCurve25519}  # type: ignore[attr-defined]
     _preferred_kex: tuple[str, ...] = KEX
     _preferred_ciphers: tuple[str, ...] = GCM + CTR
     _preferred_macs: tuple[str, ...] = ETM
-    _preferred_pubkeys = PUBKEYS
+    _preferred_pubkeys: tuple[str, ...] = PUBKEYS
     _CLIENT_ID = GREETING.decode().strip().rpartition("-")[2]
 
     def __init__(self, sock: socket.socket) -> None:
@@ -391,38 +393,6 @@ class ServerLeg(Leg):
         """Called once by the authenticator, right after the message that says so was sent."""
         self._auth_trigger()  # type: ignore[attr-defined]
         self.open_sink()
-
-
-class ClientLeg(Leg):
-    """The leg towards the asset. `wanted_keys` are the types of the host keys pinned at registration."""
-
-    def __init__(self, sock: socket.socket, wanted_keys: tuple[str, ...]) -> None:
-        super().__init__(sock)
-        self._preferred_keys = _host_key_algorithms(wanted_keys)
-        self._preferred_kex = (
-            *KEX,
-            "ecdh-sha2-nistp256",
-            "ecdh-sha2-nistp384",
-            "diffie-hellman-group16-sha512",
-        )
-        self._preferred_macs = (*ETM, "hmac-sha2-256", "hmac-sha2-512")
-        self._handler_table[Msg.USERAUTH_INFO_REQUEST] = self._on_question  # type: ignore[attr-defined]
-
-    def _on_question(self, m: Message) -> None:
-        """A hostile asset's question with four billion prompts must not be read by stock paramiko."""
-        body = Reader(m.get_remainder())
-        for _ in range(3):
-            body.string(64 * 1024)
-        if body.u32() > 8 or self.auth_handler is None or self.is_authenticated():
-            raise SSHException("a question that can't be answered")
-        self.auth_handler._parse_userauth_info_request(m)  # type: ignore[attr-defined]
-
-
-def _host_key_algorithms(types: tuple[str, ...]) -> tuple[str, ...]:
-    names: list[str] = []
-    for key_type in types:
-        names += ["rsa-sha2-512", "rsa-sha2-256"] if key_type == "ssh-rsa" else [key_type]
-    return tuple(dict.fromkeys(names))
 
 
 def tune(sock: socket.socket) -> None:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paramiko import ECDSAKey, Ed25519Key, PKey, RSAKey
-from paramiko.ssh_exception import AuthenticationException, SSHException
+from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer, SSHException
 
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.services.credentials import UpstreamCredential
 from breakglass.services.keys import fingerprint
+from sessions.gateway import legacy
+from sessions.gateway.asset_leg import ClientLeg
 from sessions.gateway.relay import printable
-from sessions.gateway.transport import ClientLeg
 from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ HANDSHAKE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Destination:
-    """Where an authorization leads: the address registered for the asset."""
+    """Where an authorization leads: the address registered for the asset. `old`: it may speak old algorithms."""
 
     asset: str
     host: str
     port: int
+    old: bool = False
 
 
 class AssetConnection:
@@ -93,7 +95,7 @@ def _connect(to: Destination, credential: UpstreamCredential) -> tuple[ClientLeg
     except OSError as error:
         problem = error.strerror or str(error) or "no answer"
         raise refuse(RefusalCode.UPSTREAM_UNREACHABLE, asset=to.asset, problem=problem) from None
-    leg = ClientLeg(sock, tuple(key_type for key_type, _ in credential.host_keys))
+    leg = ClientLeg(sock, tuple(key_type for key_type, _ in credential.host_keys), old=to.old)
     connection = AssetConnection()
     connection.leg = leg
     leg.connection = connection
@@ -105,11 +107,7 @@ def _check_host_key(leg: ClientLeg, to: Destination, credential: UpstreamCredent
     try:
         leg.start_client(timeout=HANDSHAKE_SECONDS)
     except SSHException as error:
-        if "no acceptable host key" in str(error):
-            raise HostKeyChanged("of another type") from None
-        raise refuse(
-            RefusalCode.UPSTREAM_UNREACHABLE, asset=to.asset, problem=printable(str(error))
-        ) from None
+        raise _not_agreed(leg, to, error) from None
     except (OSError, EOFError):
         raise refuse(RefusalCode.UPSTREAM_UNREACHABLE, asset=to.asset, problem="it hung up") from None
     if not leg.initial_kex_done:
@@ -120,16 +118,30 @@ def _check_host_key(leg: ClientLeg, to: Destination, credential: UpstreamCredent
     return fingerprint(blob)
 
 
+def _not_agreed(leg: ClientLeg, to: Destination, error: SSHException) -> Exception:
+    """Why the key exchange came to nothing: old algorithms that aren't allowed, another host key, or worse."""
+    if isinstance(error, IncompatiblePeer) and leg.offered is not None:
+        only = legacy.not_shared(leg.offer, leg.offered)
+        if not to.old and legacy.helps(leg.offer, leg.offered):
+            return refuse(RefusalCode.OLD_ALGORITHMS, asset=to.asset, speaks=printable(only))
+        if "no acceptable host key" in str(error):
+            return HostKeyChanged("of another type")
+        return refuse(
+            RefusalCode.UPSTREAM_UNREACHABLE, asset=to.asset, problem=f"it speaks only {printable(only)}"
+        )
+    return refuse(RefusalCode.UPSTREAM_UNREACHABLE, asset=to.asset, problem=printable(str(error)))
+
+
 def _log_in(leg: ClientLeg, to: Destination, credential: UpstreamCredential) -> None:
     refused = refuse(RefusalCode.UPSTREAM_REFUSED, asset=to.asset, login=credential.username)
     try:
         if credential.password is not None:
             missing = leg.auth_password(credential.username, credential.password)
         elif credential.private_key is not None:
-            key = _load_key(credential.private_key)
+            key = _load_key(credential.private_key, old=to.old)
             if credential.certificate is not None:
                 key.load_certificate(credential.certificate)
-            missing = leg.auth_publickey(credential.username, key)
+            missing = _sign_in(leg, credential.username, key)
         else:
             raise refused
     except AuthenticationException:
@@ -142,8 +154,19 @@ def _log_in(leg: ClientLeg, to: Destination, credential: UpstreamCredential) -> 
         raise refused
 
 
-def _load_key(pem: str) -> PKey:
-    classes: tuple[type[PKey], ...] = (Ed25519Key, ECDSAKey, RSAKey)
+def _sign_in(leg: ClientLeg, username: str, key: PKey) -> list[str]:
+    """As `auth_publickey`; an old asset's RSA login is tried with SHA-1 too, for some name what they don't take."""
+    try:
+        return leg.auth_publickey(username, key)
+    except AuthenticationException:
+        if not isinstance(key, legacy.SHA1RSAKey) or leg.sha1_only or not leg.is_active():
+            raise
+    leg.sha1_only = True
+    return leg.auth_publickey(username, key)
+
+
+def _load_key(pem: str, *, old: bool = False) -> PKey:
+    classes: tuple[type[PKey], ...] = (Ed25519Key, ECDSAKey, legacy.SHA1RSAKey if old else RSAKey)
     for key_class in classes:
         try:
             return key_class.from_private_key(io.StringIO(pem))

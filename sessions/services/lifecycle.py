@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from uuid import UUID
@@ -118,7 +118,9 @@ def _refuse_unfit(grant: Grant, form: OpenForm, now: datetime) -> None:
         raise refuse(RefusalCode.LOGIN_NOT_IN_GRANT, login=form.login, choices=", ".join(grant.logins))
 
 
-def mark_live(session_id: UUID, asset_address: str, host_key: str, now: datetime) -> bool:
+def mark_live(
+    session_id: UUID, asset_address: str, host_key: str, now: datetime, *, old_algorithms: Sequence[str] = ()
+) -> bool:
     """The asset let the gateway in. False when the session was ended meanwhile."""
     with transaction.atomic():
         opened = SSHSession.objects.filter(pk=session_id, state=SessionState.OPENING)
@@ -127,7 +129,11 @@ def mark_live(session_id: UUID, asset_address: str, host_key: str, now: datetime
         ):
             return False
         session = SSHSession.objects.select_related("person").get(pk=session_id)
-        data = {"session": session.label, "asset_address": asset_address, "host_key": host_key}
+        data: dict[str, object] = {
+            "session": session.label, "asset_address": asset_address, "host_key": host_key,
+        }  # fmt: skip
+        if old_algorithms:
+            data["old_algorithms"] = list(old_algorithms)
         audit.append(AuditTag.SESSION_LIVE, actor=session.person, subject=session, now=now, data=data)
         doorbell.ring("sessions", session=str(session_id))
     return True

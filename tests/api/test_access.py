@@ -55,6 +55,7 @@ TABLE = [
     Row("GET", "/playbooks/historian-down", " 401 200 200 200 200 200 200 200"),
     Row("GET", "/assets", "                   401 200 200 200 200 200 200 200"),
     Row("GET", "/assets/hist-01", "           401 200 200 200 200 200 200 200"),
+    Row("POST", "/assets/hist-01/legacy-algorithms", "401 403 403 403 403 403 403 200", {"allowed": True, "otp": OTP}),
     Row("GET", "/locks", "                    401 403 403 403 403 403 403 200"),
     Row("POST", "/locks", "                   401 403 403 403 403 403 403 201",
         {"kind": "asset", "subject": "bms-04", "reason": "odd logins", "otp": OTP}),

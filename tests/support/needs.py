@@ -6,6 +6,7 @@ import ctypes.util
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -29,10 +30,16 @@ def libssh() -> str | None:
     return ctypes.util.find_library("ssh")
 
 
+def nss_wrapper() -> Path | None:
+    """A library by which a program takes its accounts from other files than the system's."""
+    return next(Path("/usr/lib").glob("*/libnss_wrapper.so"), None)
+
+
 FINDERS: dict[str, Callable[[], object]] = {
     "chromium": chromium,
     "postgresql": postgresql.find_programs,
     "libssh": libssh,
+    "nss_wrapper": nss_wrapper,
 }
 PACKAGES = {
     "sshd": "openssh-server",
@@ -55,6 +62,7 @@ PACKAGES = {
     "git": "git",
     "curl": "curl",
     "libssh": "libssh-4",
+    "nss_wrapper": "libnss-wrapper",
     "faketime": "faketime",
     "node": "nodejs",
 }

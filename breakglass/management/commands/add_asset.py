@@ -25,6 +25,11 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=22)
         parser.add_argument("--owner", default="", help="who answers for it; a playbook needs one")
         parser.add_argument(
+            "--legacy-algorithms",
+            action="store_true",
+            help="speak old, weak SSH algorithms to it: a risk, shown to approvers and auditors",
+        )
+        parser.add_argument(
             "--host-key", action="append", required=True, help="file with a public key line; repeat it"
         )
         parser.add_argument(
@@ -42,6 +47,7 @@ class Command(BaseCommand):
             host=options["host"],
             port=options["port"],
             owner=options["owner"],
+            legacy_algorithms=options["legacy_algorithms"],
             host_keys=[self._read(path).strip() for path in options["host_key"]],
             logins=[self._login(word) for word in options["login"]],
         )

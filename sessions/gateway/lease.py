@@ -37,12 +37,15 @@ def renew(sessions: list[LiveSession]) -> None:
     that one: it confirms nothing.
     """
     living = [session for session in sessions if session.reason is None]
-    if not living:
-        return
     try:
-        with borrowed_db():
-            alive = _alive([session.facts.session_id for session in living])
-            renewal = pep.Renewal([session.authorization for session in living])
+        alive = _alive(living)
+        for session in living:
+            if session.facts.session_id not in alive:
+                session.end(EndReason.KILLED)  # before anything else is asked: somebody waits for it
+        living = [session for session in living if session.reason is None]
+        if not living:
+            return
+        renewal = pep.Renewal([session.authorization for session in living])
     except Refused:
         log.warning("%d sessions are not confirmed: the database is away", len(living))
         return
@@ -55,23 +58,23 @@ def renew(sessions: list[LiveSession]) -> None:
         return
     for session in living:
         try:
-            _decide(session, session.facts.session_id in alive, renewal)
+            _decide(session, renewal)
         except Exception:  # noqa: BLE001 - the session ends; an outage is no exception here
             _lose(session)
 
 
-def _alive(session_ids: list[UUID]) -> set[UUID]:
+def _alive(sessions: list[LiveSession]) -> set[UUID]:
     """Those that stand as open in the books and that nobody asked to end."""
-    rows = SSHSession.objects.filter(
-        pk__in=session_ids, state__in=OPEN_STATES, kill_requested_at__isnull=True
-    )
-    return set(rows.order_by().values_list("pk", flat=True))
+    with borrowed_db():
+        rows = SSHSession.objects.filter(
+            pk__in=[session.facts.session_id for session in sessions],
+            state__in=OPEN_STATES,
+            kill_requested_at__isnull=True,
+        )
+        return set(rows.order_by().values_list("pk", flat=True))
 
 
-def _decide(session: LiveSession, is_alive: bool, renewal: pep.Renewal) -> None:
-    if not is_alive:
-        session.end(EndReason.KILLED)
-        return
+def _decide(session: LiveSession, renewal: pep.Renewal) -> None:
     try:
         session.adopt(renewal.renew(session.authorization))
     except Refused as refused:

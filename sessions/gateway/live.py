@@ -34,7 +34,7 @@ Carried = TypeVar("Carried", bound=SplicedChannel)
 
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
-LINE_BEFORE_FAREWELL = 0.008
+LINE_BEFORE_FAREWELL = 0.004
 FAREWELL = 3.0
 NEXT = {
     EndReason.EXPIRED: "Request access again if you need more time.",
@@ -293,8 +293,7 @@ class LiveSession:
             self.ended.set()
         why = refusal(RefusalCode.SESSION_ENDED, why=END_WORDING[reason], next=NEXT.get(reason, ""))
         text = f"Breakglass: {why}"
-        self.asset_leg.cut(Disconnect.BY_APPLICATION, "session over")
-        self.asset_leg.bury()
+        self.asset_leg.mute()
         told = 0
         for channel in self._open_channels():
             if not channel.tell_now(text):
@@ -318,7 +317,10 @@ class LiveSession:
             self.on_end(self)
 
     def _close_all_books(self) -> None:
-        """Beside the farewell, which a client that is behind with its reading may hold up."""
+        """Beside the farewell, which a client that is behind with its reading may hold up. The asset's leg, not heard
+        any more, goes here too: one that doesn't read is no reason to keep the person waiting."""
+        self.asset_leg.cut(Disconnect.BY_APPLICATION, "session over")
+        self.asset_leg.bury()
         with self._lock:
             channels, self._channels = list(self._channels.values()), {}
             for channel in channels:

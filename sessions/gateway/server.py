@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import socket
 import sys
 import threading
@@ -62,6 +63,7 @@ class Gateway:
         """Serve until `stop()`. Sessions that an earlier life of this gateway left open are ended as crashed first;
         then `ready` is called, once."""
         sys.setswitchinterval(SWITCH_INTERVAL)
+        _allow_files()
         with kept_connections():
             self._run(ready)
 
@@ -145,6 +147,13 @@ def listener(host: str, port: int, *, share: bool) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def _allow_files() -> None:
+    """A session has three open files: as many as the system lets this process have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def default_gateway_id(port: int) -> str:

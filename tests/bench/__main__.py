@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- tables: python -m tests.bench -->", "<!-- end of tables -->"
-PARTS = ("plea", "ways", "files", "crowd")
+PARTS = ("plea", "ways", "files", "crowd", "kill")
 
 
 def main() -> None:
@@ -78,9 +78,10 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         for way, measures in found[0].items():
             rates = {name: values for name, values in measures.items() if not name.startswith("cpu_")}
             kept["numbers"].setdefault(way, {}).update(rates)
-    if "crowd" in parts and importlib.util.find_spec("tests.bench.crowd"):
-        kept["crowd"], kept["texts"]["Crowds and ends"] = by_itself("crowd")
-        print("\n" + kept["texts"]["Crowds and ends"])
+    for part, title in (("crowd", "Crowds"), ("kill", "From a kill to the client's end")):
+        if part in parts:
+            kept[part], kept["texts"][title] = by_itself(part)
+            print("\n" + kept["texts"][title])
     return kept
 
 

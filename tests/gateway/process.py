@@ -37,6 +37,7 @@ def main() -> None:
     settings.DATABASES["default"]["NAME"] = sys.argv[1]
     if sys.argv[5]:
         settings.BREAKGLASS = settings.BREAKGLASS.model_copy(update={"redis_url": sys.argv[5]})
+        settings.CELERY_BROKER_URL = sys.argv[5].replace("unix://", "redis+socket://")
     import django
 
     django.setup()

@@ -22,7 +22,7 @@ class Codes:
         """A code that was not given before. Waits only when three were taken within half a minute."""
         base = int(clock.now().timestamp()) // totp.STEP
         step = max(base - 1, self._last.get(username, 0) + 1)
-        if step == base - 1 and totp.seconds_left(clock.now()) < 10:
+        if step == base - 1 and totp.seconds_left(clock.now()) < 15:
             step = base  # the oldest code would be too old by the time it arrives
         while step > int(clock.now().timestamp()) // totp.STEP + 1:
             time.sleep(0.2)

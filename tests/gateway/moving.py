@@ -70,6 +70,12 @@ def paramikos_sftp(house: House) -> Iterator[paramiko.SFTPClient]:
         yield client
 
 
+def status(channel: paramiko.Channel) -> int:
+    """The channel's exit status, waited for with patience and not for ever."""
+    assert channel.status_event.wait(30), "no exit status came"
+    return channel.recv_exit_status()
+
+
 def rows(house: House, count: int | None = None, *, session: SSHSession | None = None) -> list[FileOperation]:
     """The latest session's file operations once it has ended; waits for `count` of them."""
     ended = session or house.ended(20)

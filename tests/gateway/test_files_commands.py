@@ -9,7 +9,7 @@ import pytest
 
 from sessions.models import FileOperation
 from tests.gateway.house import House
-from tests.gateway.moving import SFTP, make, paramikos, rows, scp, sha256, told
+from tests.gateway.moving import SFTP, make, paramikos, rows, scp, sha256, status, told
 from tests.support.needs import requires
 
 
@@ -101,7 +101,7 @@ def test_what_isnt_scp_inside_an_scp_ends_it(house: House) -> None:
             channel.exec_command(f"scp -t {folder}")
             channel.sendall(stream + b"\n")
             assert b"[file_protocol]" in channel.makefile_stderr().read(), stream
-            assert channel.recv_exit_status() == 77
+            assert status(channel) == 77
             channel.close()
     assert [channel.refusal for channel in house.ended(20).channels.all()] == ["file_protocol"] * len(BROKEN)
     assert [row.path for row in rows(house)] == [f"{folder}"]  # the last one began a file
@@ -186,7 +186,7 @@ def test_every_spelling_of_a_transfer_needs_the_grants_sftp(house: House) -> Non
             channel.settimeout(30)
             channel.exec_command(command)
             assert b"[channel_not_allowed]" in channel.makefile_stderr().read(), command
-            assert channel.recv_exit_status() == 77
+            assert status(channel) == 77
             channel.close()
         channel = transport.open_session()
         channel.exec_command("echo scp rsync")

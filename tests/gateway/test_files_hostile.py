@@ -17,7 +17,7 @@ from sessions.gateway.files.sftp_paths import Gatekeeper, path_request
 from sessions.gateway.files.sftp_state import For, SftpState
 from sessions.gateway.files.sftp_wire import Fields, Malformed, Status, Type, number, packet, text
 from tests.gateway.house import House
-from tests.gateway.moving import SFTP, paramikos, rows
+from tests.gateway.moving import SFTP, paramikos, rows, status
 
 HELLO = packet(Type.INIT, number(3))
 
@@ -76,7 +76,7 @@ def test_what_isnt_sftp_ends_the_channel_with_the_reason(house: House) -> None:
                 stream = whole.removeprefix(HELLO)
             channel.sendall(stream)
             assert b"[file_protocol]" in channel.makefile_stderr().read(), name
-            assert channel.recv_exit_status() == 77
+            assert status(channel) == 77
             channel.close()
         other = transport.open_session()
         other.exec_command("echo on")
@@ -124,7 +124,7 @@ def test_a_flood_of_refusals_ends_the_channel_and_fills_nothing(house: House) ->
         with contextlib.suppress(OSError):
             for request in range(3000):
                 channel.sendall(struct.pack(">IBI", 5, 42, request))
-        assert channel.recv_exit_status() == 77
+        assert status(channel) == 77
         reader.join(30)
         assert not reader.is_alive()
     ended = house.ended(20)

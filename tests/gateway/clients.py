@@ -51,7 +51,7 @@ def master(house: House, to: str) -> Iterator[list[str]]:
     try:
         yield shared
     finally:
-        subprocess.run(["ssh", *shared, "-O", "exit", to], capture_output=True, timeout=15, check=False)
+        subprocess.run(["ssh", *shared, "-O", "exit", to], capture_output=True, timeout=60, check=False)
 
 
 def some_file(house: House, name: str, size: int = 300_000) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.support.ports import free_port
 
+LISTENING = "Server listening on"
 CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -84,16 +85,25 @@ class Sshd:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(5)
+        self.process.wait(30)
+
+    def listens(self, before: int) -> bool:
+        """Waits until it says for more than the `before`th time that it listens. False when it ends instead."""
+        until = time.monotonic() + 30
+        while self.log.count(LISTENING) <= before:
+            if self.process.poll() is not None or time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
 
     def new_host_key(self) -> None:
         """From now on it shows another host key, as a rebuilt machine or an impostor does."""
         for name in ("host_key", "host_key.pub"):
             (self.dir / name).unlink()
         make_key(self.dir / "host_key")
+        before = self.log.count(LISTENING)
         self.process.send_signal(signal.SIGHUP)
-        time.sleep(0.3)
-        wait_for_port(self.port)
+        assert self.listens(before), self.log
 
 
 def make_key(path: Path, kind: str = "ed25519", bits: int | None = None) -> str:
@@ -123,7 +133,6 @@ def start(
     directory.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    port = port or free_port()
     if not (directory / "host_key").exists():
         make_key(directory / "host_key")
     (directory / "authorized_keys").write_text(authorized_keys)
@@ -134,16 +143,21 @@ def start(
     # An empty home: what this account's own .bashrc does takes time, may wait for locks, and isn't ours to test.
     home = directory / "home"
     home.mkdir(exist_ok=True)
-    config = directory / "sshd_config"
-    config.write_text(CONFIG.format(port=port, dir=directory, home=home, ca=ca_line, extra=extra))
-    process = subprocess.Popen(
-        [binary, "-D", "-f", str(config), "-E", str(directory / "log")], stdin=subprocess.DEVNULL
-    )
-    wait_for_port(port)
-    return Sshd(directory, port, process)
+    config, log = directory / "sshd_config", directory / "log"
+    log.touch()
+    before = log.read_text(errors="replace").count(LISTENING)
+    for chosen in [port] if port else [free_port() for _ in range(3)]:
+        config.write_text(CONFIG.format(port=chosen, dir=directory, home=home, ca=ca_line, extra=extra))
+        process = subprocess.Popen(
+            [binary, "-D", "-f", str(config), "-E", str(log)], stdin=subprocess.DEVNULL
+        )
+        server = Sshd(directory, chosen, process)
+        if server.listens(before):
+            return server
+    raise AssertionError(f"sshd doesn't listen:\n{server.log}")
 
 
-def wait_for_port(port: int, seconds: float = 10.0) -> None:
+def wait_for_port(port: int, seconds: float = 30.0) -> None:
     """Until something listens there. Raises TimeoutError."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

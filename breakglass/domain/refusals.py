@@ -28,6 +28,7 @@ class RefusalCode(StrEnum):
     LOGIN_NOT_IN_GRANT = "login_not_in_grant"
     CHANNEL_NOT_ALLOWED = "channel_not_allowed"
     FORWARD_NOT_ALLOWED = "forward_not_allowed"
+    FORWARD_BARRED = "forward_barred"
     FILE_OUTSIDE_ROOTS = "file_outside_roots"
     FILE_LIMIT = "file_limit"
     FILE_PROTOCOL = "file_protocol"
@@ -154,6 +155,9 @@ WORDING: dict[RefusalCode, Wording] = {
     ),
     C.FILE_PROTOCOL: Wording(
         400, "The {protocol} stream can't be followed: {problem}.", "What can't be read isn't passed on. Try another client."
+    ),
+    C.FORWARD_BARRED: Wording(
+        403, "Nobody is led to {destination}: {why}.", "The playbook's owner can name another place."
     ),
     C.TOO_MANY_CHANNELS: Wording(429, "There are {limit} channels open already.", "Close one first."),
     C.REQUEST_NOT_PENDING: Wording(409, "That request is {state} already.", "Nothing was changed."),

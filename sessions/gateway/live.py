@@ -166,7 +166,8 @@ class LiveSession:
             why_not = self.authorization.permits(ChannelKind.FORWARD, target)
             shown = f"{printable(target[0])}:{target[1]}"
             if why_not is None:
-                self._carry(ForwardChannel, remote_id, window, max_packet, kind, forward_body(target), shown)
+                dialled = forward_body(self.authorization.dials(target))
+                self._carry(ForwardChannel, remote_id, window, max_packet, kind, dialled, shown)
             else:
                 self._refuse_open(remote_id, OpenFailure.PROHIBITED, why_not, f"{kind} {shown}")
         else:

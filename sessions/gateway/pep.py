@@ -6,8 +6,8 @@ relay; what it permits is settled in memory, for every channel, without a questi
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -24,11 +24,12 @@ from breakglass.domain.policy import (
     allows_channel,
     decide,
 )
-from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal, refuse
 from breakglass.models import Asset, Person
 from breakglass.services import audit, certificates, grants
 from breakglass.standing import Held, Standing
 from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.destinations import Pin, Place, meant, pin
 from sessions.gateway.names import Identity
 from sessions.gateway.upstream import Destination
 
@@ -48,6 +49,7 @@ class SessionAuthorization:
     ends_at: datetime
     deadline: float
     certificate: int | None = None
+    pins: Mapping[Place, Pin] = field(default_factory=dict)
 
     @property
     def asset(self) -> str:
@@ -67,7 +69,20 @@ class SessionAuthorization:
 
     def permits(self, kind: ChannelKind, target: tuple[str, int] | None = None) -> Refusal | None:
         """Why this channel may not open, or None."""
-        return allows_channel(self.obligations, kind, target)
+        place = meant(target, self.pins) if target is not None else None
+        why_not = allows_channel(self.obligations, kind, place)
+        if why_not is not None or kind is not ChannelKind.FORWARD or place is None:
+            return why_not
+        pinned = self.pins.get(place) or Pin("", "it was named after this session began")
+        if not pinned.why_not:
+            return None
+        shown = f"{place[0]}:{place[1]}"
+        return refusal(RefusalCode.FORWARD_BARRED, destination=shown, why=pinned.why_not)
+
+    def dials(self, target: Place) -> Place:
+        """The address and port that the asset is asked for, where `permits` had nothing against it."""
+        place = meant(target, self.pins)
+        return self.pins[place].address, place[1]
 
     def over(self, now: datetime, monotonic: float) -> bool:
         """Whether the end has come, by whichever clock says so first: nobody gains time by setting one back."""
@@ -78,10 +93,23 @@ def authorize(identity: Identity, asset_name: str, login: str | None) -> Session
     """Ask for the decision to connect, start an armed grant's clock, and make the proof. Raises Refused, audited."""
     try:
         with borrowed_db():
-            return _authorize(identity, asset_name, login)
+            made = _authorize(identity, asset_name, login)
+        return _pinned(made)
     except Refused as refused:
         note_refusal(refused, actor=identity, asset=asset_name, login=login or "")
         raise
+
+
+def _pinned(made: SessionAuthorization) -> SessionAuthorization:
+    """With the addresses of its forwards, looked up while no database connection waits for them."""
+    if ChannelKind.FORWARD not in made.obligations.channels:
+        return made
+    places = made.obligations.forward_to
+    with borrowed_db():
+        registered = dict(
+            Asset.objects.filter(name__in=[host for host, _ in places]).values_list("name", "host")
+        )
+    return replace(made, pins=pin(places, made.destination.host, registered))
 
 
 def _authorize(identity: Identity, asset_name: str, login: str | None) -> SessionAuthorization:

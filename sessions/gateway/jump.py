@@ -44,7 +44,7 @@ class JumpChannel:
         self._taken = 0
         self._timeout: float | None = None
         self._no_more = False
-        self._is_shut = False
+        self._is_shut = self._is_parting = False
         self._over = False
         self._sent_eof = False
         self._sent_close = False
@@ -171,21 +171,30 @@ class JumpChannel:
     def shutdown(self, how: int, /) -> None:
         """Never waits. What was written before still goes out, and a client has a moment to read it.
 
-        A client that still sends must not stumble over a closed channel before it reads the farewell.
+        A client that still sends must not stumble over a closed channel before it reads the farewell; one that goes
+        on for long is parted with.
         """
         self._send_eof()
         if how == socket.SHUT_RDWR:
-            with self._room:
-                if self._is_shut:
-                    return
-                self._is_shut = True
-                self._room.notify_all()
-            with self._arrived:
-                self._arrived.notify_all()
-            if not self._over:
-                later = threading.Timer(LAST_WORDS, self._send_close)
-                later.daemon = True
-                later.start()
+            self._shut()
+        with self._room:
+            if self._is_parting or self._over:
+                return
+            self._is_parting = True
+        later = threading.Timer(LAST_WORDS, self._part)
+        later.daemon = True
+        later.start()
+
+    def _shut(self) -> None:
+        with self._room:
+            self._is_shut = True
+            self._room.notify_all()
+        with self._arrived:
+            self._arrived.notify_all()
+
+    def _part(self) -> None:
+        self._shut()
+        self._send_close()
 
     def close(self) -> None:
         self.shutdown(socket.SHUT_RDWR)

@@ -151,7 +151,8 @@ def test_the_end_is_eof_first_and_the_close_comes_with_the_clients_or_a_moment_l
 ) -> None:
     channel.shutdown(socket.SHUT_WR)
     assert outer.kinds() == [Msg.CHANNEL_EOF]
-    channel.close()
+    assert channel.recv_into(memoryview(bytearray(1))) == 0  # after a moment, whatever the client does
     assert outer.closed.wait(GENEROUS)
+    channel.close()
     channel.on_close()
     assert outer.kinds() == [Msg.CHANNEL_EOF, Msg.CHANNEL_CLOSE]

@@ -6,7 +6,7 @@ import random
 import socket
 
 # Below those that the kernel hands out: no outgoing connection takes the port before its server does.
-LOWEST, HIGHEST = 20_000, 32_000
+LOWEST, HIGHEST = 24_000, 32_000
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ from paramiko.ssh_exception import SSHException
 
 from breakglass import clock
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
-from sessions.gateway import claims, console, opening, pep
+from sessions.gateway import claims, console, global_requests, opening, pep
 from sessions.gateway.authn import Authenticator, InnerAuthenticator
 from sessions.gateway.carry import destination
 from sessions.gateway.claims import Claim, Proof
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sessions.gateway.server import Gateway
 
 MOST_CONSOLE_CHANNELS = 10
+MOST_NOTED = 20
 SSH_PORT = 22
 CONSOLE_SECONDS = 1800.0
 
@@ -71,6 +72,7 @@ class Visitor:
         self._is_down = False
         self.deadline = clock.monotonic() + gateway.limits.grace
         self._jumps: list[tuple[JumpChannel, Visitor]] = []
+        self._noted = 0
         if jump is None:
             self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self), heard)
         else:
@@ -233,6 +235,10 @@ class Visitor:
         return console.serve(channel, self.identity, command, self.keep)
 
     def on_global_request(self, name: str, want_reply: bool, body: Reader) -> None:
+        why = global_requests.objection(name)
+        if why is not None and self.identity is not None and self._noted < MOST_NOTED:
+            self._noted += 1
+            pep.note_refusal(Refused(why), actor=self.identity, address=self.address)
         if want_reply:
             self.leg.send(message(Msg.REQUEST_FAILURE))
 

@@ -97,6 +97,10 @@ class SessionChannel(SplicedChannel):
         if self._decode is not None:
             self.decoder = self._decode(self, self._stop)
         self._forward(name, want_reply, body)
+        if name != "subsystem":
+            unsaid, self.session.unsaid = self.session.unsaid, []
+            for text in unsaid:
+                self.person.write(_line(text), STDERR)
 
     def _choose(self, name: str, text: str) -> Refusal | None:
         """Settle what this channel is, and why it may not be that, or None."""

@@ -14,6 +14,7 @@ from uuid import UUID
 from breakglass import clock
 from breakglass.domain.policy import ChannelKind
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
+from sessions.gateway import global_requests
 from sessions.gateway.carry import ForwardChannel, SessionChannel, destination, forward_body
 from sessions.gateway.files.moved import Moved
 from sessions.gateway.relay import SplicedChannel, printable
@@ -34,6 +35,7 @@ Carried = TypeVar("Carried", bound=SplicedChannel)
 
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
+MOST_UNSAID = 10
 LINE_BEFORE_FAREWELL = 0.004
 FAREWELL = 3.0
 NEXT = {
@@ -110,6 +112,9 @@ class LiveSession:
         self._channels: dict[int, SplicedChannel] = {}
         self._numbers = 0
         self._refusals = 0
+        self.unsaid: list[
+            str
+        ] = []  # for the next channel that has a stderr: a global request has no room for a reason
 
     # Before every byte. ----------------------------------------------------------------------------------
 
@@ -208,11 +213,11 @@ class LiveSession:
         )
 
     def on_global_request(self, name: str, want_reply: bool, body: Reader) -> None:
-        if name in {"tcpip-forward", "streamlocal-forward@openssh.com", "tun@openssh.com"}:
-            why = refusal(
-                RefusalCode.NOT_OFFERED, what="Forwarding back to you", help="Forward to a named address."
-            )
-            self.refused(why, {"request": name})
+        why = global_requests.objection(name)
+        if why is not None:
+            self.refused(why, {"request": printable(name)})
+            if len(self.unsaid) < MOST_UNSAID:
+                self.unsaid.append(f"Breakglass: {why}")
         if want_reply:
             self.person_leg.send(message(Msg.REQUEST_FAILURE))
 

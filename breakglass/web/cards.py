@@ -27,6 +27,7 @@ class Card:
     files: str
     default_minutes: int
     max_minutes: int
+    longer: str
     clock: str
     clock_sentence: str
     approvers: str
@@ -74,6 +75,7 @@ def card_of(version: PlaybookVersion) -> Card:
         files=_files(spec),
         default_minutes=spec.duration.default_minutes,
         max_minutes=spec.duration.max_minutes,
+        longer=_longer(spec.duration.extensions),
         clock=clock,
         clock_sentence=sentence,
         approvers=f"{NUMBERS.get(count, str(count))} of {listing(spec.approvers.groups, 'or')}",
@@ -108,6 +110,13 @@ def _files(spec: PlaybookSpec) -> str:
     if spec.files.keep_contents:
         said.append("a copy of what is moved is kept for the reviewers")
     return "; ".join(said)
+
+
+def _longer(extensions: int) -> str:
+    if not extensions:
+        return "never made longer"
+    times = {1: "once", 2: "twice"}.get(extensions, f"{extensions} times")
+    return f"may be made longer {times}, approved anew"
 
 
 NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}

@@ -1,8 +1,10 @@
 """The lobby: where connections wait for their turn, without a thread, until they have said something sensible.
 
 A connection costs a socket here and at most a few kilobytes. It gets the gateway's version line when it is its
-source's turn (`Turns`); those who have spoken first come before the silent, and the penalized after everybody. Only
-who has sent a version line, and a first packet of a sensible length or some time to send it, is served by a thread.
+source's turn (`Turns`); those who have spoken first come before the silent, and the penalized after everybody. Where
+more wait than there are turns, who has waited longest and who came last go in turn: a crowd that only waits doesn't
+hold up a newcomer, and a crowd that comes again and again doesn't starve who waits. Only who has sent a version line,
+and a first packet of a sensible length or some time to send it, is served by a thread.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ LARGEST_FIRST_PACKET = 35_000
 PATIENCE = 0.25
 TICK = 0.02
 FEW = 50
-AT_ONCE = 32
+AT_ONCE = 512
 
 log = logging.getLogger("breakglass.gateway")
 
@@ -105,6 +107,7 @@ class Lobby:
         self._guests: dict[int, Guest] = {}
         self._selector = selectors.DefaultSelector()
         self._attended = 0.0
+        self._newest_next = False
 
     def __len__(self) -> int:
         return len(self._guests)
@@ -116,11 +119,12 @@ class Lobby:
         self._selector.register(wake, selectors.EVENT_READ)
         try:
             while not over.is_set():
-                for key, _ in self._selector.select(TICK if self._guests else None):
-                    if key.fileobj is listener:
-                        self._take_in(listener, over)
-                    elif isinstance(key.data, Guest):
+                ready = [key for key, _ in self._selector.select(TICK if self._guests else None)]
+                for key in ready:
+                    if isinstance(key.data, Guest):
                         self._hear(key.data)
+                if any(key.fileobj is listener for key in ready):
+                    self._take_in(listener, over)
                 now = clock.monotonic()
                 if len(self._guests) < FEW or now - self._attended >= TICK:
                     self._attended = now
@@ -177,16 +181,21 @@ class Lobby:
             elif not guest.greeted:
                 waiting.append(guest)
         slow = {guest.source: self._penalties.is_felt(guest.source, now) for guest in waiting}
-        waiting.sort(key=lambda guest: (slow[guest.source], guest.spoke_at is None, guest.arrived))
+        sign = -1 if self._newest_next else 1
+        waiting.sort(key=lambda guest: (slow[guest.source], guest.spoke_at is None, sign * guest.arrived))
         not_now: set[str] = set()
+        greeted = 0
         for guest in waiting:
             if guest.source in not_now:
                 continue
             exempt = self._limits.is_exempt(guest.address)
             if exempt or self._turns.take(guest.source, now, slow=slow[guest.source]):
                 self._greet(guest)
+                greeted += 1
             else:
                 not_now.add(guest.source)
+        if greeted and not_now:
+            self._newest_next = not self._newest_next
 
     def _greet(self, guest: Guest) -> None:
         try:
@@ -232,7 +241,7 @@ class Lobby:
 
 def _unlucky(line: dict[int, Guest]) -> Guest:
     """Who must go where too many wait: the silent first, longest there; among those who spoke, chance decides."""
-    silent = [guest for guest in line.values() if guest.spoke_at is None]
-    if silent:
-        return min(silent, key=lambda guest: guest.arrived)
+    for guest in line.values():  # in the order of their coming
+        if guest.spoke_at is None and (guest.hear(clock.monotonic()) or guest.spoke_at is None):
+            return guest
     return random.choice(list(line.values()))

@@ -28,7 +28,7 @@ from sessions.gateway.throttle import Throttle
 from sessions.gateway.watchdog import Watchdog
 from sessions.states import EndReason
 
-BACKLOG = 256
+BACKLOG = 4096
 SWITCH_INTERVAL = 0.001
 
 log = logging.getLogger("breakglass.gateway")

@@ -13,12 +13,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(
-    database: str, *, port: int = 0, file_limit: int | None = None, processes: int = 1, redis_url: str = ""
+    database: str,
+    *,
+    port: int = 0,
+    file_limit: int | None = None,
+    processes: int = 1,
+    redis_url: str = "",
+    usual_limits: bool = False,
 ) -> tuple[subprocess.Popen[bytes], int]:
     """A running gateway and its port. With more `processes` than one the pid is their parent's."""
     numbers = (str(port), str(file_limit or 0), str(processes))
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.gateway.process", database, *numbers, redis_url],
+        [sys.executable, "-m", "tests.gateway.process", database, *numbers, redis_url,
+         "usual" if usual_limits else "wide"],
         cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
@@ -46,7 +53,7 @@ def main() -> None:
     from sessions.gateway.server import Gateway
 
     port, processes = int(sys.argv[2]), int(sys.argv[4])
-    limits = Limits(rate_per_address=1000, burst_per_address=1000)
+    limits = Limits() if sys.argv[6] == "usual" else Limits(rate_per_address=1000, burst_per_address=1000)
     if processes > 1:
         sys.exit(Crew("127.0.0.1", port, limits, processes).run(lambda port: print(port, flush=True)))
     gateway = Gateway("127.0.0.1", port, "test-gateway", limits)

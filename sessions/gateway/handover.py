@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from sessions.gateway.carry import SessionChannel
 from sessions.gateway.local import Ends, LocalChannel
-from sessions.gateway.relay import PersonSide, printable
+from sessions.gateway.relay import printable
+from sessions.gateway.sides import PersonSide
 
 if TYPE_CHECKING:
     from sessions.gateway.live import LiveSession

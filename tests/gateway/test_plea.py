@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +10,11 @@ import pytest
 
 from breakglass import clock
 from breakglass.models import AccessRequest, Grant, Incident
-from breakglass.services import approvals, incidents, people, playbooks, requests
+from breakglass.services import approvals, grants, incidents, people, playbooks
+from sessions.gateway.commands import waiting
 from sessions.models import SSHSession
 from tests.gateway import house as building
-from tests.gateway.house import House
+from tests.gateway.house import House, eventually
 
 REASON = "trends stopped at 02:10"
 ASKED = "What is broken, and what will you do"
@@ -28,13 +27,6 @@ def asking(house: House) -> House:
     """A house whose rita may ask, and holds nothing."""
     playbooks.publish([building.spec()], clock.now())
     return house
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < until, "it did not come about"
-        time.sleep(0.05)
 
 
 def plead(house: House, **options: object) -> Shell[str]:
@@ -88,6 +80,10 @@ def test_from_nothing_to_a_shell_in_one_command(asking: House, tmp_path: Path) -
     child.setwinsize(41, 123)
     child.expect("REQ-1 lapses in ")  # the countdown goes on
     assert not SSHSession.objects.exists() and not Grant.objects.exists()
+    assert asking.gateway is not None
+    (visitor,) = asking.gateway.entrance.everybody()
+    kept = visitor.deadline - clock.monotonic()  # as long as the request lives, and no longer
+    assert 29 * 60 < kept < 32 * 60
     say_yes(asking)
     child.expect("REQ-1 is approved: Ada said yes: go on")
     child.expect("Breakglass session S-1. It is recorded.")
@@ -179,8 +175,22 @@ def test_who_is_disabled_while_waiting_gets_in_nowhere(asking: House) -> None:
     assert not SSHSession.objects.exists()
 
 
-def test_what_is_revoked_between_the_yes_and_the_way_in_opens_nothing(asking: House) -> None:
-    """The decision is asked for when it comes to it: here a lock is placed before anybody says yes."""
+def test_what_is_over_again_before_it_is_noticed_opens_nothing(
+    asking: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decision is asked for when it comes to it, and nobody remembers that there was a yes."""
+    monkeypatch.setattr(waiting, "LOOK_EVERY", 3600.0)
+    child = plead(asking)
+    say_yes(asking)
+    grants.release(Grant.objects.get().pk, asking.rita.person, clock.now())
+    monkeypatch.setattr(waiting, "LOOK_EVERY", 0.5)
+    child.expect("REQ-1 is approved")
+    child.expect(r"\[grant_ended\]")
+    assert left(child) == 1
+    assert not SSHSession.objects.exists()
+
+
+def test_an_incident_that_closes_takes_its_requests_along(asking: House) -> None:
     child = plead(asking)
     incidents.close(asking.incident.pk, asking.rita.person, clock.now())
     child.expect("REQ-1 was withdrawn")
@@ -267,6 +277,5 @@ def test_through_a_jump_as_well(asking: House) -> None:
     say_yes(asking)
     child.expect("Breakglass session")
     answers(child)
-    requests.lapse_due(clock.now())
     child.sendline("exit")
     assert left(child) == 0

@@ -21,7 +21,7 @@ from sessions.gateway.cipher import TAG, Direction, Keyed
 
 MAX_PACKET = 256 * 1024
 MAX_LINE = 8 * 1024
-FIRST_BUFFER = 8 * 1024
+FIRST_BUFFER = 4 * 1024
 FULL_BUFFER = 256 * 1024
 LITTLE_ROOM = 64 * 1024
 MOST_BEFORE_REKEY = 256 * 1024 * 1024

@@ -52,9 +52,7 @@ def open_session(visitor: Visitor, identity: Identity, address: Address) -> tupl
     form = _form(visitor, authorization)
     with borrowed_db():
         row = services.open_session(form, clock.now())
-        grant = Grant.objects.select_related("person", "incident", "playbook", "request").get(
-            pk=authorization.grant_id
-        )
+    grant = row.grant
     try:
         recorder = _record(store, row, authorization, grant, form)
         try:

@@ -14,7 +14,7 @@ from paramiko.ssh_exception import SSHException
 from breakglass import clock
 from sessions.gateway.cipher import TAG, Keyed
 
-FIRST_WIRE = 8 * 1024
+FIRST_WIRE = 4 * 1024
 MOST_HELD = 128 * 1024
 
 _put_u32 = struct.Struct(">I").pack_into

@@ -17,6 +17,7 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.services import audit
 from sessions import services
+from sessions.gateway import memory
 from sessions.gateway.books import Bookkeeper
 from sessions.gateway.borrowed import borrowed_db, kept_connections
 from sessions.gateway.entrance import Entrance
@@ -64,6 +65,7 @@ class Gateway:
         then `ready` is called, once."""
         sys.setswitchinterval(SWITCH_INTERVAL)
         _allow_files()
+        memory.one_arena()
         with kept_connections():
             self._run(ready)
 

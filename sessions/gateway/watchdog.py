@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from breakglass import clock
-from sessions.gateway import lease
+from sessions.gateway import lease, memory
 from sessions.gateway.live import LiveSession
 from sessions.gateway.transport import Leg
 from sessions.states import EndReason
@@ -35,6 +35,7 @@ KEEPALIVE_EVERY = 15.0
 SILENT = 60.0
 REKEY_EVERY = 3600.0
 WARNINGS = (600, 300, 60)
+RUSH, LULL = 20, 3.0
 
 log = logging.getLogger("breakglass.gateway")
 
@@ -81,7 +82,8 @@ class Watchdog:
         self._watches: dict[UUID, Watch] = {}
         self._buried: list[tuple[float, LiveSession]] = []
         self._signed = self._gathered = clock.monotonic()
-        self._apart = 0.0
+        self._apart = self._last_begun = 0.0
+        self._begun = 0
         self._stop = threading.Event()
         self._renewers = ThreadPoolExecutor(4, thread_name_prefix="lease")
         self._heralds = ThreadPoolExecutor(4, thread_name_prefix="herald")
@@ -102,6 +104,8 @@ class Watchdog:
         watch = Watch(session, clock.monotonic())
         with self._lock:
             self._watches[session.facts.session_id] = watch
+            self._begun += 1
+            self._last_begun = watch.renewed
         self._renew_soon([watch])
 
     def forget(self, session: LiveSession) -> None:
@@ -138,6 +142,7 @@ class Watchdog:
                     [watch for watch in watches if now - watch.renewed >= RENEW_EVERY - RENEW_TOGETHER]
                 )
             self._sign(watches, now)
+            self._tidy(now)
             self._bury(now)
             self._gateway.entrance.sweep(now)
 
@@ -184,6 +189,12 @@ class Watchdog:
         ]
         if confirmed:
             self._renewers.submit(_quietly, watches[0].session, lease.touch, confirmed)
+
+    def _tidy(self, now: float) -> None:
+        """When a rush of logins is over: what they needed goes back to the system."""
+        if self._begun >= RUSH and now - self._last_begun >= LULL:
+            self._begun = 0
+            self._heralds.submit(memory.give_back)
 
     @staticmethod
     def _end_of(session: LiveSession, now: float, wall: datetime) -> EndReason | None:

@@ -17,7 +17,7 @@ from breakglass.domain.grants import GrantState, state_at
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, RefusalCode, refuse
 from breakglass.domain.text import plain, storable
-from breakglass.models import AuditHead, Grant, Person
+from breakglass.models import Asset, AuditHead, Grant, Person
 from breakglass.queries import actor_of
 from breakglass.services import audit, notices
 from sessions.models import Channel, Recording, SSHSession
@@ -73,19 +73,23 @@ class ChannelFacts:
 
 
 def open_session(form: OpenForm, now: datetime) -> SSHSession:
-    """Commit that a session opens, before its recording and before the asset is dialled.
+    """Commit that a session opens, before its recording and before the asset is dialled. Its grant comes with it, and
+    the grant's person, playbook, incident and request.
 
     Raises Refused `grant_ended` when the grant ended since the decision, or its clock was not started;
     `grant_foreign`, `no_grant` and `login_not_in_grant` for what the grant isn't about.
     """
     with transaction.atomic():
         AuditHead.objects.select_for_update().get(id=1)
-        grant = Grant.objects.select_related("person", "playbook", "incident").get(pk=form.grant_id)
-        _refuse_unfit(grant, form, now)
+        # The playbook's text is long and needed by nobody here.
+        grants = Grant.objects.select_related("person", "playbook", "incident", "request")
+        grant = grants.defer("playbook__spec").get(pk=form.grant_id)
+        asset = _fit_asset(grant, form, now)
         latest = SSHSession.objects.aggregate(latest=Max("number"))["latest"] or 0
         session = SSHSession.objects.create(
             number=latest + 1, state=SessionState.OPENING, opened_at=now, renewed_at=now, **asdict(form)
         )
+        session.grant, session.asset = grant, asset
         Recording.objects.create(session=session, state=RecordingState.OPEN)
         data = {
             "session": session.label,
@@ -94,7 +98,7 @@ def open_session(form: OpenForm, now: datetime) -> SSHSession:
             "incident": grant.incident.label,
             "playbook": grant.playbook.slug,
             "digest": grant.playbook.digest,
-            "asset": session.asset.name,
+            "asset": asset.name,
             "login": form.login,
             "client": form.client_address,
             "factor": form.factor,
@@ -105,17 +109,20 @@ def open_session(form: OpenForm, now: datetime) -> SSHSession:
     return session
 
 
-def _refuse_unfit(grant: Grant, form: OpenForm, now: datetime) -> None:
+def _fit_asset(grant: Grant, form: OpenForm, now: datetime) -> Asset:
+    """The asset, where the grant fits what the form says. Raises Refused."""
     state = state_at(grant.term, now)
     if state is not GrantState.ACTIVE:
         shown = "not begun" if state is GrantState.ARMED else str(state)
         raise refuse(RefusalCode.GRANT_ENDED, asset="this asset", state=shown, url="the playbook's page")
     if grant.person_id != form.person_id:
         raise refuse(RefusalCode.GRANT_FOREIGN)
-    if not grant.assets.filter(pk=form.asset_id).exists():
+    asset = grant.assets.filter(pk=form.asset_id).first()
+    if asset is None:
         raise refuse(RefusalCode.NO_GRANT, asset="that asset", url="the playbook's page")
     if form.login not in grant.logins:
         raise refuse(RefusalCode.LOGIN_NOT_IN_GRANT, login=form.login, choices=", ".join(grant.logins))
+    return asset
 
 
 def mark_live(

@@ -15,6 +15,7 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Asset, AssetHostKey, AssetLogin, Person
+from breakglass.models.asset import LOGIN_NAME
 from breakglass.queries import refuse_unless
 from breakglass.services import audit, second_factor, vault
 from breakglass.services.keys import fingerprint
@@ -118,6 +119,10 @@ def secret_purpose(asset: Asset, login: str) -> str:
 
 
 def _store_login(asset: Asset, form: LoginForm, by: Person | None, now: datetime) -> None:
+    try:
+        LOGIN_NAME(form.name)
+    except ValidationError as error:
+        raise refuse(RefusalCode.BAD_INPUT, problem=" ".join(error.messages)) from None
     if form.method not in AssetLogin.Method.values:
         raise refuse(
             RefusalCode.BAD_INPUT, problem=f"{form.method} is no way in: certificate, password or key."

@@ -1,14 +1,18 @@
-"""Programs' own ssh: AsyncSSH and libssh, each by key and code (paramiko's is in test_clients.py)."""
+"""Programs' own ssh: AsyncSSH and libssh by key and code, libssh2 by a connect code (paramiko's is in test_clients.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import os
+import subprocess
 
 import asyncssh
 import pytest
 
+from breakglass import clock
+from breakglass.models import Grant
+from breakglass.services import connect_codes
 from tests.gateway import clients
 from tests.gateway.house import House
 from tests.support.needs import requires
@@ -77,6 +81,33 @@ async def use(house: House, page: int, connection: asyncssh.SSHClientConnection)
 @pytest.mark.parametrize("user", ["rita+hist-01", "rita"])
 def test_asyncssh_direct_and_by_its_own_tunnel(house: House, page: int, user: str) -> None:
     asyncio.run(asyncio.wait_for(with_asyncssh(house, page, user, house.rita.code()), 60))
+
+
+# libssh2, by curl: it can't follow a key by a question, so it takes a connect code as its password ----------------
+
+
+@requires("curl")
+def test_curl_gets_and_puts_with_a_connect_code(house: House) -> None:
+    home, known = house.dir / "curl-home", (house.dir / "known_hosts").read_bytes()
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "known_hosts").write_bytes(known)
+    here, there = clients.some_file(house, "curl-here"), house.dir / "curl-there"
+
+    def curl(*words: str) -> subprocess.CompletedProcess[bytes]:
+        issued = connect_codes.issue(
+            house.rita.person, Grant.objects.get().pk, house.rita.code(), clock.now()
+        )
+        who = f"rita+hist-01:{issued.code}"
+        return clients.run(house, "curl", "-sS", "--max-time", "50", "-u", who, *words, HOME=str(home))
+
+    done = curl("-T", str(here), f"sftp://127.0.0.1:{house.port}{there}")
+    assert done.returncode == 0, done.stderr
+    assert there.read_bytes() == here.read_bytes()
+    for scheme in ("sftp", "scp"):
+        done = curl(f"{scheme}://127.0.0.1:{house.port}{there}")
+        assert done.returncode == 0 and done.stdout == here.read_bytes(), done.stderr
+    (home / ".ssh" / "known_hosts").write_bytes(known.replace(b"AAAAI", b"AAAAJ"))
+    assert curl(f"sftp://127.0.0.1:{house.port}{there}").returncode == 60
 
 
 # libssh, which KDE, curl on some systems, Ansible's network modules and others use ---------------------------

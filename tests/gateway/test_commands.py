@@ -19,7 +19,7 @@ from tests.gateway import house as building
 from tests.gateway.house import House, Human
 from tests.support.valkey import Valkey, running
 
-PATIENCE = 30
+PATIENCE = 60
 ASK = "request hist-test --incident INC-1 --reason 'trends stopped at 02:10'"
 
 

@@ -18,7 +18,7 @@ from tests.gateway.house import House, eventually
 
 REASON = "trends stopped at 02:10"
 ASKED = "What is broken, and what will you do"
-PATIENCE = 30
+PATIENCE = 60
 Shell = pexpect.spawn
 
 

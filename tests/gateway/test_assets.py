@@ -65,7 +65,9 @@ def grant(house: House, name: str) -> Grant:
     now = clock.now()
     form = requests.SubmitForm(f"{name}-test", house.incident.pk, (name,), "the tests want in", minutes=30)
     request = requests.submit(house.rita.person, form, now)
-    approver = building.human(house.dir, f"approver-{name}", ["ot-leads"])  # a code counts for one request only
+    approver = building.human(
+        house.dir, f"approver-{name}", ["ot-leads"]
+    )  # a code counts for one request only
     approvals.approve(request.pk, approver.person, approver.code(), "go on", now)
     return Grant.objects.get(request=request)
 

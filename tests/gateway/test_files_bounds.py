@@ -93,6 +93,7 @@ def test_nothing_outside_the_roots_is_touched_by_any_request_or_link(house: Hous
     refused = [row for row in rows(house) if row.outcome == "file_outside_roots"]
     assert len(refused) >= len(OUTSIDE)
     assert not [row for row in rows(house) if row.outcome.startswith("done")]
+    assert {("rmdir", str(root)), ("rename", str(root))} <= {(row.verb, row.path) for row in refused}
     assert {row.path for row in refused} >= {
         f"{house.dir}/beside/out",
         "/etc/passwd",
@@ -149,6 +150,22 @@ def test_a_transfer_over_the_bound_is_stopped_with_the_reason_and_on_record(hous
     assert (d / "b").stat().st_size <= 100_000
     audited = [data for data in house.audited("gateway:channel:refused") if data["refusal"] == "file_limit"]
     assert [data["path"] for data in audited] == [f"{d}/b", str(over)]
+
+
+def test_refused_contents_give_the_client_its_window_back(house: House) -> None:
+    house.grant(channels=SFTP, files={"max_bytes": 50_000})
+    with paramikos_sftp(house) as client:
+        file = client.open(str(house.dir / "much"), "w")
+        for number in range(150):  # more than twice what may be on its way at once
+            where = paramiko.sftp.int64(number * 32768)
+            client._async_request(type(None), paramiko.sftp.CMD_WRITE, file.handle, where, b"x" * 32768)
+        assert client.stat(str(house.dir / "much")).st_size <= 50_000
+        file.set_pipelined(True)
+        with pytest.raises(PermissionError, match="file_limit"):  # it wants its answers in turn
+            file.write(b"x" * 6_000_000)
+    assert rows(house, 1)[0].outcome == "file_limit"
+    audited = [data for data in house.audited("gateway:channel:refused") if data["refusal"] == "file_limit"]
+    assert len(audited) == 1
 
 
 def test_a_copy_of_what_is_moved_is_kept_encrypted_and_read_only_on_record(house: House) -> None:

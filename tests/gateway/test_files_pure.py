@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from breakglass.domain.policy import FileRules
 from sessions.gateway.files.commands import FileCommand, Tool, file_command
+from sessions.gateway.files.lane import Lane
 from sessions.gateway.files.paths import absolute, parent_and_name, shown
 from sessions.gateway.files.scp import CannotFollow, ScpSource
 from sessions.gateway.files.sftp_wire import (
@@ -148,6 +149,64 @@ def test_our_own_goes_in_between_packets_never_into_one() -> None:
     framer.due.append(b"ours")
     assert framer.feed(memoryview(stream[30:])) == [(0, 2), Own(b"ours"), (2, 16)]
     assert framer.between
+
+    framer = Framer(Scribe(), FROM_PERSON)
+    framer.feed(memoryview(stream[:27]))
+    framer.due.append(b"ours")
+    assert framer.feed(memoryview(stream[27:29])) == [(0, 2)]
+
+
+class End:
+    """A side of a channel that keeps what it is given to send."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.own = b""
+        self.given_back = 0
+        self.leg = self.packetizer = self.credit = self
+
+    def has_more(self) -> bool:
+        return False
+
+    def grant(self, count: int) -> int:
+        return count
+
+    def announce(self, count: int) -> None:
+        self.given_back += count
+
+    def relay(self, plain: bytearray, count: int, size: int, extended: int | None, *, hold: bool) -> None:
+        assert size % 16 == 0 and plain[0] >= 4
+        assert size - plain[0] == 10 + count == 10 + int.from_bytes(plain[6:10], "big")
+        self.sent += plain[10 : 10 + count]
+
+    def pass_on(self, data: bytes) -> None:
+        self.sent += data
+
+    def write(self, data: bytes) -> None:
+        self.own += data
+
+
+def ssh_packet(data: bytes) -> bytearray:
+    """A channel data packet as it lies when it was decrypted."""
+    padding = 4 + (16 - (10 + len(data) + 4) % 16) % 16
+    return bytearray(bytes([padding, 94]) + bytes(4) + struct.pack(">I", len(data)) + data + b"p" * padding)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(WRITES, OTHERS), max_size=8), st.lists(st.integers(0, 3000), max_size=30))
+def test_what_is_allowed_goes_on_in_place_and_what_isnt_gives_its_window_back(
+    packets: list[bytes], cuts: list[int]
+) -> None:
+    here, there = End(), End()
+    lane = Lane(here, there, Scribe(), FROM_PERSON)  # type: ignore[arg-type]
+    stream, at = b"".join(packets), 0
+    for cut in [*sorted(cut for cut in cuts if cut <= len(stream)), len(stream)]:
+        plain = ssh_packet(stream[at:cut])
+        lane.take(plain, cut - at, len(plain))
+        at = cut
+    assert there.sent == b"".join(p for p in packets if p[8] % 3 == 0)
+    assert there.own == b"instead" * sum(p[8] % 3 == 2 for p in packets)
+    assert len(there.sent) + here.given_back == len(stream)
 
 
 @settings(max_examples=300, deadline=None)

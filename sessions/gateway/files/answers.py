@@ -59,7 +59,7 @@ class Answers:
             raise Malformed(f"an answer of type {kind}")
         fields = Fields(data, 5)
         request = fields.u32()
-        pending = self._state.pending.pop(request, None)
+        pending = self._state.answered(request)
         if pending is None or pending[0] not in FITTING[Type(kind)]:
             raise Malformed("an answer to a request that wasn't made")
         if kind == Type.DATA:

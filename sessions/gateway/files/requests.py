@@ -83,7 +83,7 @@ class Requests:
         why = transfer.begin(None if opened.appends else offset, count)
         if why is not None:
             self._stand(request)
-            self._state.to_person(self._state.no(request, why))
+            self._state.in_turn(self._state.no(request, why))
             return False
         self._state.expect(request, For.WRITE, transfer)
         self._filling = transfer
@@ -134,7 +134,7 @@ class Requests:
         what = f"The sftp request {printable(shown(extension)) if extension else kind}"
         why = refusal(RefusalCode.NOT_OFFERED, what=what, help="Only what can be followed is passed on.")
         self._state.channel.session.refused(why, {"channel": self._state.channel.number})
-        self._state.to_person(self._state.no(request, why, Status.OP_UNSUPPORTED))
+        self._state.in_turn(self._state.no(request, why, Status.OP_UNSUPPORTED))
         return False
 
     # Path requests, let through or turned away. ----------------------------------------------------------
@@ -168,7 +168,7 @@ class Requests:
         why = refusal(RefusalCode.FILE_OUTSIDE_ROOTS, path=path, roots=roots)
         answer = self._state.no(named.id, why)
         self._ledger.refused(named.verb, shown(leads_to), why)
-        self._state.to_person(answer)
+        self._state.in_turn(answer)
 
     def _fail(self, named: PathRequest, code: int) -> None:
         """The asset can't say where it leads: then it would have failed there too."""
@@ -178,7 +178,7 @@ class Requests:
     def _no_handle(self, request: int) -> Verdict:
         self._stand(request)
         why: Refusal = refusal(RefusalCode.FILE_PROTOCOL, protocol="sftp", problem="a handle that isn't open")
-        self._state.to_person(self._state.no(request, why, Status.FAILURE))
+        self._state.in_turn(self._state.no(request, why, Status.FAILURE))
         return False
 
     def _stand(self, request: int) -> None:

@@ -6,6 +6,7 @@ The person's reader thread judges requests, the asset's judges answers; single s
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
@@ -58,6 +59,9 @@ class SftpState:
         self.insert_up: Insert
         self.insert_down: Insert
         self._refusals = 0
+        self._turns = threading.Lock()
+        self._latest: int | None = None
+        self._after: dict[int, list[bytes]] = {}
         self._own = random.getrandbits(32)
 
     def expect(self, request: int, what: For, subject: Any = None, offset: int = 0, length: int = 0) -> None:
@@ -67,6 +71,8 @@ class SftpState:
         if len(self.pending) >= MOST_UNANSWERED:
             raise Malformed("too many requests at once")
         self.pending[request] = (what, subject, offset, length)
+        if what is not For.JUDGEMENT:
+            self._latest = request
 
     def ask(self, path: bytes, answer: Answer) -> None:
         """Ask the asset, with a request of our own, where `path` leads."""
@@ -81,6 +87,23 @@ class SftpState:
 
     def to_person(self, data: bytes) -> None:
         self.outbox.put(lambda: self.insert_down(data))
+
+    def answered(self, request: int) -> Pending | None:
+        """What the asset's answer to `request` is for; our own answers that waited for it follow."""
+        with self._turns:
+            pending = self.pending.pop(request, None)
+            waiting = self._after.pop(request, ())
+        for data in waiting:
+            self.to_person(data)
+        return pending
+
+    def in_turn(self, data: bytes) -> None:
+        """Answer the person in the asset's place, after all that was asked before: some clients lose track otherwise."""
+        with self._turns:
+            if self._latest is not None and self._latest in self.pending:
+                self._after.setdefault(self._latest, []).append(data)
+                return
+        self.to_person(data)
 
     def no(self, request: int, why: Refusal, code: Status = Status.PERMISSION_DENIED) -> bytes:
         """The status that tells the person why not; also a line on stderr, for clients that show but a code's words.

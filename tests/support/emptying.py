@@ -20,7 +20,7 @@ KEPT = {"django_migrations", "django_content_type", "auth_permission"}
 
 def empty_all_tables() -> None:
     """As after the migrations: no row but the audit trail's head."""
-    deletes = [f"DELETE FROM {connection.ops.quote_name(table)}" for table in _tables(connection.vendor)]
+    deletes = [f"DELETE FROM {connection.ops.quote_name(table)}" for table in tables(connection.vendor)]
     with transaction.atomic():
         if connection.vendor == "postgresql":
             # A replica's session runs no triggers: neither the trail's nor those of foreign keys.
@@ -31,7 +31,8 @@ def empty_all_tables() -> None:
 
 
 @cache
-def _tables(vendor: str) -> list[str]:
+def tables(vendor: str) -> list[str]:
+    """Every table with rows of the product: what a test may leave behind."""
     return sorted(
         set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - KEPT
     )

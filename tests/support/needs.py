@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import os
 import shutil
 from collections.abc import Callable
@@ -26,8 +25,8 @@ def chromium() -> str | None:
     return named or next(filter(None, map(program, CHROMIUMS)), None)
 
 
-def libssh() -> str | None:
-    return ctypes.util.find_library("ssh")
+def libssh() -> Path | None:
+    return next(Path("/usr/lib").glob("*/libssh.so.4"), None)
 
 
 def nss_wrapper() -> Path | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
@@ -17,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 
 log = logging.getLogger(__name__)
+_away = threading.Event()
 
 PREFIX = "breakglass:"
 
@@ -37,7 +39,13 @@ def _publish(topic: str, payload: dict[str, Any]) -> None:
     try:
         _client().publish(PREFIX + topic, json.dumps(payload))
     except (redis.RedisError, OSError) as error:
-        log.warning("doorbell %s did not ring: %s", topic, error)
+        # Once an outage: the end of a thousand sessions would say it three thousand times.
+        log.log(
+            logging.DEBUG if _away.is_set() else logging.WARNING, "doorbell %s did not ring: %s", topic, error
+        )
+        _away.set()
+    else:
+        _away.clear()
 
 
 def answers() -> bool:

@@ -7,6 +7,8 @@ served after everybody else. So nobody can lock out another, not even from behin
 from __future__ import annotations
 
 import ipaddress
+import mmap
+import struct
 import threading
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,6 +16,8 @@ from typing import Protocol
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TABLE = 10_000
+SLOTS = 8192
+SLOT = struct.Struct("dd")
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,13 @@ class Limits:
     codes_per_person: int = 20
     sessions: int = 2000
     exempt: tuple[Network, ...] = ()
+    turns: mmap.mmap | None = None
 
     def share(self, processes: int) -> Limits:
-        """The same bounds for one of several processes that take turns at one port."""
+        """The same bounds for each of several processes that are forked from this one and take turns at one port.
+
+        Places are divided; the turns of an address are counted together, in memory that all of them see.
+        """
         if processes < 2:
             return self
         return replace(
@@ -44,8 +52,7 @@ class Limits:
             waiting=max(50, self.waiting // processes),
             waiting_per_address=max(20, self.waiting_per_address // processes),
             rate=self.rate / processes,
-            rate_per_address=self.rate_per_address / processes,
-            burst_per_address=max(2.0, self.burst_per_address / processes),
+            turns=mmap.mmap(-1, SLOTS * SLOT.size),
         )
 
     def is_exempt(self, address: str) -> bool:
@@ -117,7 +124,9 @@ class Penalties:
 
 
 class Turns:
-    """Token buckets: how often a source's newcomers get a turn. Bounded, for a full bucket needs no entry."""
+    """Token buckets: how often a source's newcomers get a turn. What is kept is how much was spent, and when, for a
+    full bucket needs no entry. Shared between processes it is a table in which sources may share a place; a race
+    there costs a turn, or gives one away."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -132,15 +141,31 @@ class Turns:
         in_all, since = self._all
         most_in_all = max(limits.rate, limits.rate_per_address)
         in_all = min(most_in_all, in_all + (now - since) * most_in_all)
-        tokens, last = self._buckets.get(source, (most, now))
-        tokens = min(most, tokens + (now - last) * rate)
-        if tokens < 1.0 or in_all < 1.0:
+        spent, last = self._look_up(source)
+        spent = max(0.0, spent - (now - last) * rate)
+        if most - spent < 1.0 or in_all < 1.0:
             return False
         self._all = (in_all - 1.0, now)
-        if len(self._buckets) >= TABLE:
-            self._buckets = {key: held for key, held in self._buckets.items() if now - held[1] < most / rate}
-        self._buckets[source] = (tokens - 1.0, now)
+        self._keep(source, spent + 1.0, now)
         return True
+
+    def _look_up(self, source: str) -> tuple[float, float]:
+        if self._limits.turns is None:
+            return self._buckets.get(source, (0.0, 0.0))
+        spent, last = SLOT.unpack_from(self._limits.turns, hash(source) % SLOTS * SLOT.size)
+        return spent, last
+
+    def _keep(self, source: str, spent: float, now: float) -> None:
+        limits = self._limits
+        if limits.turns is not None:
+            SLOT.pack_into(limits.turns, hash(source) % SLOTS * SLOT.size, spent, now)
+            return
+        if len(self._buckets) >= TABLE:
+            whole = limits.burst_per_address / limits.rate_per_address * 2
+            self._buckets = {key: held for key, held in self._buckets.items() if now - held[1] < whole}
+            if len(self._buckets) >= TABLE // 2:
+                self._buckets = {}  # so many at once: the rate of all together bounds them
+        self._buckets[source] = (spent, now)
 
 
 class Stranger(Protocol):

@@ -229,9 +229,13 @@ def test_exempt_networks_are_left_alone() -> None:
 
 
 def test_several_processes_share_one_allowance() -> None:
-    whole, half = Limits(), Limits().share(2)
-    assert half.rate_per_address * 2 == whole.rate_per_address and half.strangers * 2 == whole.strangers
-    assert Limits().share(1) == whole
+    whole, part = Limits(), Limits().share(16)
+    assert whole.strangers / 16 <= part.strangers <= 20 and Limits().share(1) == whole
+    processes = [Turns(part) for _ in range(16)]
+    taken = [turns.take("192.0.2.1", 5.0, slow=False) for turns in processes * 4]
+    assert sum(taken) == whole.burst_per_address
+    assert not processes[3].take("192.0.2.1", 5.0, slow=False)
+    assert processes[3].take("192.0.2.1", 6.0, slow=False)
 
 
 def test_a_first_packet_is_judged_by_its_length_alone() -> None:

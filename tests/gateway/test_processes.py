@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,9 @@ from django.db import connection
 
 from breakglass import clock, later
 from sessions import services
+from sessions.gateway import throttle
 from sessions.gateway.hostkey import public_line
+from sessions.gateway.shared import Counters, Line
 from sessions.models import SSHSession
 from tests.gateway import process
 from tests.gateway.house import House
@@ -219,3 +224,28 @@ def test_a_second_gateway_on_the_port_is_refused_and_ends_nobodys_session(crew: 
         process.start(str(connection.settings_dict["NAME"]), port=crew.port, processes=2)
     assert still_echoes(client)
     assert crew.house.session().state == "live"
+
+
+def test_wrong_answers_are_counted_for_all_processes_together() -> None:
+    """The parent's end of each line is answered here as its loop does."""
+    counters = Counters()
+    ends = [Pipe() for _ in range(2)]
+
+    def answer(ours: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                ours.send_bytes(counters.answer(ours.recv_bytes()) or b"")
+
+    for ours, _ in ends:
+        threading.Thread(target=answer, args=(ours,), daemon=True).start()
+    first, second = (Line(theirs) for _, theirs in ends)
+    for _ in range(throttle.FREE):
+        assert second.throttle.wait("rita", "192.0.2.1", 100.0) == 0.0
+        first.throttle.wrong("rita", "192.0.2.1", 100.0)
+    assert second.throttle.wait("rita", "192.0.2.1", 100.0) > 0.0
+    assert second.throttle.wait("rita", "192.0.2.2", 100.0) == 0.0
+    second.throttle.right("rita", "192.0.2.1")
+    assert first.throttle.wait("rita", "192.0.2.1", 100.0) == 0.0
+    for ours, theirs in ends:
+        theirs.close()
+        ours.close()

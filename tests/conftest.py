@@ -22,9 +22,13 @@ from tests.support.stack import Stack, start
 IN_CI = bool(os.environ.get("CI"))
 # What happens here happens between a client, the gateway and an asset: the kind of database can't matter.
 NOT_ABOUT_DATABASES = (
+    "tests/gateway/test_assets",
     "tests/gateway/test_clients",
     "tests/gateway/test_files_",
+    "tests/gateway/test_floods",
+    "tests/gateway/test_hostile_assets",
     "tests/gateway/test_intruders",
+    "tests/gateway/test_protocol",
     "tests/gateway/test_shell_and_exec",
     "tests/gateway/test_ssh_audit",
     "tests/gateway/test_unrecorded",

@@ -22,6 +22,13 @@ PATIENCE = 60
 Shell = pexpect.spawn
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no Redis here: who waits looks by themselves, in these tests more often."""
+    monkeypatch.setattr(waiting, "TICK", 0.2)
+    monkeypatch.setattr(waiting, "LOOK_EVERY", 0.4)
+
+
 @pytest.fixture
 def asking(house: House) -> House:
     """A house whose rita may ask, and holds nothing."""

@@ -47,7 +47,7 @@ def spec_of(version: PlaybookVersion) -> PlaybookSpec:
     known = _SPECS.get(version.digest)
     if known is not None:
         return known
-    spec = PlaybookSpec.from_plain(version.spec)
+    spec = PlaybookSpec.from_plain(version.spec, stored=True)
     if digest_of(spec) != version.digest:
         raise ValueError(f"the stored spec of {version} doesn't match its digest")
     _SPECS[version.digest] = spec

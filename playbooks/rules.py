@@ -15,6 +15,11 @@ _ASSET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 _GROUP = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+# As breakglass/domain/forwarding.py, which playbooks don't import; tests/playbooks_catalog holds the two together.
+_METADATA = frozenset(
+    map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16"))
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _PATTERN_MARKS = frozenset("*?[]{}()!^$%,|/\\~")
 _SWEEPING = frozenset({"all", "any", "every", "everything", "none", "default"})
 
@@ -75,6 +80,37 @@ def destination_host(value: str) -> str:
     if not _HOST.fullmatch(value) or ".." in value or value.replace(".", "").isdecimal():
         raise ValueError(f"{value!r} is no host name or address")
     return value.lower()
+
+
+def not_barred(host: str) -> str:
+    """A host that isn't, in so many digits, an address to which the gateway leads nobody. Names are judged there."""
+    try:
+        address = _carried(ipaddress.ip_address(host))
+    except ValueError:
+        return host
+    if address in _METADATA:
+        why = "a cloud's metadata service"
+    elif address.is_loopback:
+        why = "" if host in ("127.0.0.1", "::1") else "loopback: write 127.0.0.1, or ::1"
+    elif address.is_link_local:
+        why = "link-local"
+    else:
+        nowhere = address.is_unspecified or address.is_multicast or address.is_reserved
+        why = "no machine's address" if nowhere else ""
+    if why:
+        raise ValueError(f"{host!r} is an address to which nobody is ever led ({why}): name another place")
+    return host
+
+
+def _carried(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that some IPv6 ones only carry, or the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1]) or address
 
 
 def absolute_path(value: str) -> str:

@@ -20,6 +20,10 @@ def plain_address(text: str) -> IPv4Address | IPv6Address:
             return address.ipv4_mapped
         if address in NAT64:
             return IPv4Address(int(address) & 0xFFFFFFFF)
+        if address.sixtofour is not None:
+            return address.sixtofour
+        if address.teredo is not None:
+            return address.teredo[1]  # the machine itself; the other one is the server that it asked
     return address
 
 

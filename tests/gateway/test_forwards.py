@@ -77,6 +77,64 @@ def test_an_asset_on_the_brokers_machine_lends_nobody_the_brokers_ports(names: d
     assert pinned(("127.0.0.1", 8080), asset_host="127.0.0.1") == Pin("127.0.0.1")
 
 
+@pytest.fixture
+def own(names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The broker's services elsewhere, named by host name in its settings; `names` doesn't know them yet."""
+    config = settings.BREAKGLASS.model_copy(
+        update={
+            "database_url": "postgresql://u:p@db.corp.example:5432/x",
+            "redis_url": "redis://cache.corp.example:6379/0",
+            "public_url": "https://page.corp.example",
+        }
+    )
+    monkeypatch.setattr(settings, "BREAKGLASS", config)
+    monkeypatch.setattr(destinations, "_last_known", {})
+    return names
+
+
+def test_the_brokers_services_are_barred_by_name_and_by_address(own: dict[str, list[str]]) -> None:
+    where = {"db.corp.example": "10.9.8.7", "cache.corp.example": "fd12::7", "page.corp.example": "10.9.8.9"}
+    own.update({name: [address] for name, address in where.items()})
+    own["alias.plant"] = ["10.9.8.7"]
+    for host in (*where, *where.values(), "alias.plant", "DB.corp.example.", "::ffff:10.9.8.7", "fd12:0::7"):
+        own.setdefault(host, ["198.51.100.1" if host[0] == "D" else host])
+        assert "broker" in pinned((host, 5432)).why_not, host
+    assert pinned(("198.51.100.5", 5432)) == Pin("198.51.100.5")
+    barred = pin([("hist-03", 22)], FAR, {"hist-03": "db.corp.example"})
+    assert "broker" in barred["hist-03", 22].why_not, "an asset's name leads nobody there either"
+    assert "broker" in pinned(("localhost", 5432), asset_host="10.9.8.7").why_not
+
+
+def test_when_names_fail_the_brokers_services_stay_barred(own: dict[str, list[str]]) -> None:
+    own["page.corp.example"] = ["10.9.8.9"]
+    assert "broker" in pinned(("10.1.1.1", 80)).why_not, "nobody knows yet where the database is"
+    own.update({"db.corp.example": ["10.9.8.7"], "cache.corp.example": ["10.9.8.8"]})
+    assert pinned(("10.1.1.1", 80)) == Pin("10.1.1.1")
+    for name in ("db.corp.example", "cache.corp.example", "page.corp.example"):
+        del own[name]
+    assert pinned(("10.1.1.1", 80)) == Pin("10.1.1.1"), "an outage of DNS takes no forward away"
+    for address in ("10.9.8.7", "10.9.8.8", "10.9.8.9"):
+        assert "broker" in pinned((address, 80)).why_not
+
+
+def test_hosts_of_the_database_in_its_query_count_and_sockets_dont(
+    own: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://u:p@%2Frun%2Fpg/x?host=one.plant,/run/postgresql&hostaddr=10.9.8.7"
+    changed = {"database_url": url, "redis_url": "unix:///run/redis.sock"}
+    monkeypatch.setattr(settings, "BREAKGLASS", settings.BREAKGLASS.model_copy(update=changed))
+    own["one.plant"] = ["10.9.8.6"]
+    assert "broker" in pinned(("10.9.8.6", 80)).why_not
+    assert "broker" in pinned(("10.9.8.7", 80)).why_not
+    assert pinned(("10.1.1.1", 80)) == Pin("10.1.1.1")
+
+
+def test_an_asset_that_cant_be_placed_lends_nobody_the_brokers_ports(names: dict[str, list[str]]) -> None:
+    gateway = settings.BREAKGLASS.gateway_port
+    assert "broker" in pinned(("127.0.0.1", gateway), asset_host="lost.plant").why_not
+    assert pinned(("127.0.0.1", 8080), asset_host="lost.plant") == Pin("127.0.0.1")
+
+
 def test_what_a_person_means_by_a_place() -> None:
     pins = {("127.0.0.1", 8080): Pin("127.0.0.1"), ("web.plant", 80): Pin("198.51.100.1")}
     assert meant(("localhost", 8080), pins) == ("127.0.0.1", 8080)

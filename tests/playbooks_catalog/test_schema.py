@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from breakglass.domain.forwarding import objection
+from playbooks.loader import CatalogErrors
 from playbooks.schema import PlaybookSpec
 from tests.playbooks_catalog.source import GOOD, load_text, problems_of, spoilt
 
@@ -164,3 +166,36 @@ def test_a_destination_may_be_an_ipv6_address(tmp_path: Path) -> None:
     places = load_text(tmp_path, text).spec.forward_to
     assert [(d.host, d.port) for d in places] == [("::1", 8080), ("hist-01", 443)]
     assert str(places[0]) == "[::1]:8080"
+
+
+LITERALS = (
+    "169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "169.254.1.1", "fe80::1", "0.0.0.0", "::",
+    "224.0.0.1", "ff02::1", "240.0.0.1", "127.0.0.2", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "2001:0:808:808:0:0:5601:5601",
+    "127.0.0.1", "::1", "10.1.2.3", "192.168.0.9", "fd12:3456::1", "64:ff9b::a01:203", "2002:a01:203::1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("address", LITERALS)
+def test_a_literal_address_is_refused_exactly_where_the_gateway_would_refuse_it(
+    tmp_path: Path, address: str
+) -> None:
+    place = f"[{address}]:80" if ":" in address else f"{address}:80"
+    text = spoilt("channels: [shell, exec]", f"channels: [forward]\nforward_to: ['{place}']")
+    if not objection(address, named=address):
+        assert str(load_text(tmp_path, text).spec.forward_to[0].host) == address
+        return
+    with pytest.raises(CatalogErrors) as refused:
+        load_text(tmp_path, text)
+    (problem,) = refused.value.problems
+    assert problem.field == "forward_to[0].host"
+    assert "nobody is ever led" in problem.message
+
+
+def test_a_stored_version_that_names_a_barred_address_can_still_be_read(tmp_path: Path) -> None:
+    text = spoilt("channels: [shell, exec]", "channels: [forward]\nforward_to: ['10.1.2.3:80']")
+    plain = load_text(tmp_path, text).spec.model_dump(mode="json")
+    plain["forward_to"][0]["host"] = "169.254.169.254"
+    assert PlaybookSpec.from_plain(plain, stored=True).forward_to[0].host == "169.254.169.254"
+    with pytest.raises(ValueError, match="nobody is ever led"):
+        PlaybookSpec.from_plain(plain)

@@ -7,6 +7,8 @@ from enum import StrEnum
 from string import Formatter
 from typing import NamedTuple
 
+from breakglass.domain.text import visible
+
 
 class RefusalCode(StrEnum):
     BAD_CREDENTIALS = "bad_credentials"
@@ -254,8 +256,12 @@ _NEEDS: dict[RefusalCode, tuple[str, ...]] = {
 
 
 def refusal(code: RefusalCode, *, needs: tuple[str, ...] = (), **params: object) -> Refusal:
-    """The refusal `code` with its wording filled in. Raises KeyError when a parameter of the wording is missing."""
+    """The refusal `code` with its wording filled in, fit for a terminal whoever wrote the parameters.
+
+    Raises KeyError when a parameter of the wording is missing.
+    """
     status, message, help_ = WORDING[code]
+    params = {name: visible(str(value)) for name, value in params.items()}
     return Refusal(
         code=code,
         message=message.format(**params),

@@ -64,6 +64,13 @@ def test_what_is_needed_can_be_named_by_the_caller() -> None:
     assert refusal(RefusalCode.BAD_INPUT, problem="Say why.").as_dict()["message"] == "Say why."
 
 
+def test_whoever_wrote_a_parameter_commands_nobodys_terminal() -> None:
+    no = refuse(RefusalCode.LOCKED, what="all", reason="\x1b[2Jlea\u202ek\x9b31m", who="A\x7fda\r")
+    for text in (str(no), str(no.refusal), str(no.refusal.as_dict()["message"])):
+        assert not {"\x1b", "\x9b", "\x7f", "\r", "\u202e"} & set(text)
+    assert "[2Jlea" in no.refusal.message
+
+
 def test_a_refusal_is_raised_with_its_code_in_the_text() -> None:
     error = refuse(RefusalCode.OWN_REQUEST, who="ot-leads")
     assert isinstance(error, Refused)

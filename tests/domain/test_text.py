@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakglass.domain.text import one_line, plain, storable
+from breakglass.domain.text import one_line, plain, storable, visible
 
 
 @given(st.text(st.characters()))
@@ -30,3 +32,20 @@ def test_text_is_trimmed_and_cut() -> None:
 def test_one_line_is_one_line(text: str) -> None:
     assert len(one_line(text, 50).splitlines()) <= 1
     assert len(one_line(text, 50)) <= 50
+
+
+@given(st.text(st.characters()))
+def test_what_is_visible_commands_no_terminal(text: str) -> None:
+    shown = visible(text)
+    shown.encode()
+    assert all(unicodedata.category(char)[0] != "C" or char in "\n\t" or _unassigned(char) for char in shown)
+    assert visible(shown) == shown
+
+
+def _unassigned(char: str) -> bool:
+    return unicodedata.category(char) in ("Cn", "Co")
+
+
+def test_plain_words_lines_and_tabs_stay_as_they_are() -> None:
+    assert visible("Grüße, 東京\r\n\tzwei") == "Grüße, 東京\n\tzwei"
+    assert visible("\x1b[2J\x9b31m\x7f\u202e\rX") == "\ufffd[2J\ufffd31m\ufffd\ufffd\ufffdX"

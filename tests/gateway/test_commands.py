@@ -15,6 +15,7 @@ from breakglass import clock, doorbell, later
 from breakglass.models import AccessRequest, Approval, Grant
 from breakglass.services import approvals, playbooks, tokens
 from sessions.gateway.commands import COMMANDS, waiting
+from sessions.gateway.commands.talk import Words, Wrong, as_json
 from tests.gateway import house as building
 from tests.gateway.house import House, Human
 from tests.support.valkey import Valkey, running
@@ -91,6 +92,16 @@ def left(child: pexpect.spawn[str]) -> int | None:
 def say_yes(house: House) -> None:
     request = AccessRequest.objects.get(state="pending")
     approvals.approve(request.pk, house.ada.person, new_code(house), "go on", clock.now())
+
+
+def test_json_and_misspelt_words_command_no_terminal() -> None:
+    nasty = "Grüße \x1b[2J\x9b31m\x7f\u202e\u2028😀"
+    shown = as_json({"reason": nasty})
+    assert shown.isascii() and shown.rstrip("\n").isprintable()
+    assert json.loads(shown) == {"reason": nasty}
+    with pytest.raises(Wrong) as wrong:
+        Words("status", "what you hold").parse_args([nasty])
+    assert not {"\x1b", "\x9b", "\x7f", "\u202e"} & set(str(wrong.value))
 
 
 def test_each_command_says_how_it_is_written(house: House) -> None:

@@ -112,7 +112,7 @@ def sessions(talk: Talk, said: argparse.Namespace) -> Answer:
         rows = list(session_queries.sessions_for(talk.person(), wanted)[:MOST])
         lines = [
             f"{row.label:8} {row.opened_at:%Y-%m-%d %H:%M} {row.person.username} {row.login}@{row.asset.name} "
-            f"{row.state} {row.end_reason}".rstrip()
+            f"{row.state} {printable(row.end_reason)}".rstrip()
             for row in rows
         ]
         data = {"sessions": [session_shapes.session(row) for row in rows]}

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 
 from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.text import visible
 from breakglass.models import Person
 from sessions.gateway.local import LocalChannel
 
@@ -33,7 +34,7 @@ class Words(argparse.ArgumentParser):
         self.add_argument("--json", action="store_true", help="answer as JSON, for programs")
 
     def error(self, message: str) -> NoReturn:
-        raise Wrong(f"{message}\n{self.format_usage()}")
+        raise Wrong(f"{visible(message)}\n{self.format_usage()}")
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ class Command:
 
 
 def as_json(data: dict[str, Any]) -> str:
-    """One JSON document, on one line."""
-    return json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False) + "\n"
+    """One JSON document, on one line, in printable ASCII: a terminal may be what shows it."""
+    return json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n"
 
 
 def minutes(text: str | None) -> int | None:

@@ -142,8 +142,8 @@ class SessionChannel(SplicedChannel):
         if not command.told_apart(rules):
             return refusal(
                 RefusalCode.NOT_OFFERED,
-                what="Moving files by this command, under a playbook that counts or keeps them,",
-                help="Use sftp, or scp as one plain command.",
+                what="Moving files by this command, under a playbook that bounds, counts or keeps them,",
+                help="Use the sftp subsystem (plain sftp or scp), or old scp as one plain command.",
             )
         if command.tool is Tool.SFTP:
             self._decode = Sftp

@@ -100,8 +100,11 @@ class SplicedChannel:
         self.session.channel_over(self)
 
     def record(self, data: bytes, *, stderr: bool) -> None:
-        """Have `data` in the recording, or raise. Only a bulk stream without a terminal is left out (see Keeping)."""
-        if self.recorded:
+        """Have `data` in the recording, or raise. Only a bulk stream without a terminal is left out (see Keeping).
+
+        An sftp channel's files have their rows instead; its stderr is text for people and is recorded.
+        """
+        if self.recorded or (stderr and self.kind is ChannelKind.SFTP):
             if self.pty or self._keeping.takes(len(data), clock.monotonic()):
                 self.show_gap()
                 self.session.record(self.number, data, stderr=stderr)

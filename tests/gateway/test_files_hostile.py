@@ -6,16 +6,23 @@ import contextlib
 import struct
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import paramiko
 import pytest
 
+from breakglass.domain.policy import ChannelKind
 from sessions.gateway.files.answers import Answers
+from sessions.gateway.files.ledger import Ledger as RealLedger
+from sessions.gateway.files.open_files import OpenFile
 from sessions.gateway.files.requests import Requests
 from sessions.gateway.files.sftp_paths import Gatekeeper, path_request
-from sessions.gateway.files.sftp_state import For, SftpState
+from sessions.gateway.files.sftp_state import MOST_OPEN, For, SftpState
 from sessions.gateway.files.sftp_wire import Fields, Malformed, Status, Type, number, packet, text
+from sessions.gateway.flow import Traffic
+from sessions.gateway.keeping import Keeping
+from sessions.gateway.relay import SplicedChannel
 from tests.gateway.house import House
 from tests.gateway.moving import SFTP, paramikos, rows, status
 
@@ -138,6 +145,21 @@ def _drain(channel: paramiko.Channel) -> None:
             pass
 
 
+def test_what_an_asset_says_on_the_stderr_of_sftp_is_in_the_recording() -> None:
+    """No stock server's subsystem can be made to speak there on every system, so the channel alone is asked."""
+    recorded: list[bytes] = []
+    session: Any = SimpleNamespace(record=lambda number, data, *, stderr: recorded.append(data), mark=print)
+    for kind, seen in ((ChannelKind.SFTP, [b"words"]), (ChannelKind.FORWARD, [])):
+        channel: Any = SimpleNamespace(
+            kind=kind, recorded=False, pty=False, number=1, session=session, show_gap=lambda: None,
+            _keeping=Keeping(1000), traffic_err=Traffic(), traffic_out=Traffic(),
+        )  # fmt: skip
+        SplicedChannel.record(channel, b"contents", stderr=False)
+        SplicedChannel.record(channel, b"words", stderr=True)
+        assert recorded == seen and channel.traffic_err.count == 5
+        recorded.clear()
+
+
 # The judges alone, with a hostile asset. -----------------------------------------------------------------
 
 
@@ -176,6 +198,68 @@ def test_an_answer_that_fits_no_request_is_refused(answers: tuple[Answers, SftpS
     state.expect(3, For.OPEN, None)
     with pytest.raises(Malformed):
         judge.on_packet(data)
+
+
+def test_contents_after_their_files_end_are_refused(answers: tuple[Answers, SftpState]) -> None:
+    judge, state = answers
+
+    class Over:
+        over = True
+
+    state.expect(2, For.READ, Over(), 0, 100)
+    with pytest.raises(Malformed, match="closed"):
+        judge.on_packet(packet(Type.DATA, number(2), number(100)))
+
+
+def test_a_transfer_is_over_when_its_file_is_closed_and_not_when_it_is_cut_off() -> None:
+    for end, over in (
+        (lambda ledger, file: file.finish(), True),
+        (lambda ledger, file: ledger.wind_up(), False),
+    ):
+        session = SimpleNamespace(
+            mark=lambda text: None, note=lambda text: None, file_done=lambda facts: None, reason=None
+        )
+        channel: Any = SimpleNamespace(number=1, session=session)
+        ledger = RealLedger(channel)
+        file = OpenFile(ledger, channel, "/a", 1)
+        end(ledger, file)
+        assert file.down().over is over
+
+
+def test_open_files_are_bounded(answers: tuple[Answers, SftpState]) -> None:
+    _, state = answers
+    assert all(state.may_open(n) for n in range(MOST_OPEN))
+    assert not state.may_open(MOST_OPEN)
+    state.opened(5)  # refused by the asset, or outside the roots
+    assert state.may_open(MOST_OPEN) and not state.may_open(MOST_OPEN + 1)
+    for n in range(MOST_OPEN + 1):
+        state.opened(n)
+        state.handles[str(n).encode()] = None  # type: ignore[assignment]
+    assert not state.may_open(1)
+    for n in range(2):
+        del state.handles[str(n).encode()]
+    assert state.may_open(1)
+
+
+def test_more_open_files_than_the_bound_are_refused_and_the_channel_lives_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.gateway.files.sftp_state.MOST_OPEN", 5)
+    house.grant(channels=SFTP)
+    (house.dir / "f").write_text("inside")
+    with raw(house) as channel:
+        channel.sendall(HELLO)
+        answer(channel)
+        opening = text(str(house.dir / "f").encode()) + number(1) + number(0)
+        for request in range(7):  # not waiting for an answer in between
+            channel.sendall(packet(Type.OPEN, number(request), opening))
+        replies = [answer(channel) for _ in range(7)]
+        assert [reply[0] for reply in replies] == [Type.HANDLE] * 5 + [Type.STATUS] * 2
+        assert b"[not_offered]" in replies[-1]
+        channel.sendall(packet(Type.CLOSE, number(8), replies[0][5:]))
+        answer(channel)
+        channel.sendall(packet(Type.OPEN, number(9), opening))
+        assert answer(channel)[0] == Type.HANDLE
 
 
 def test_a_name_that_was_asked_for_must_be_one(answers: tuple[Answers, SftpState]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from breakglass.domain.policy import FileRules
 from sessions.gateway.files.commands import FileCommand, Tool, file_command
 from sessions.gateway.files.lane import Lane
-from sessions.gateway.files.paths import absolute, parent_and_name, shown
+from sessions.gateway.files.paths import MOST_PATH, absolute, parent_and_name, shown
 from sessions.gateway.files.scp import CannotFollow, ScpSource
 from sessions.gateway.files.sftp_wire import (
     FROM_ASSET,
@@ -270,6 +270,7 @@ COMMANDS = [
     ("/usr/lib/openssh/sftp-server", FileCommand(Tool.SFTP, True)),
     ("sudo /usr/lib/openssh/sftp-server -l INFO", FileCommand(Tool.SFTP, True)),
     ("umask 022; exec /usr/lib/sftp-server", FileCommand(Tool.SFTP, True)),
+    ("echo $((1)); sftp-server", FileCommand(Tool.SFTP, True)),
     ("echo scp", None),
     ("man scp", None),
     ("ls /usr/bin/scp", None),
@@ -297,7 +298,7 @@ def test_any_text_is_a_command_or_none(command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "counted", "kept"),
     [
-        ("scp -t /a", True, True), ("rsync --server . /a", True, False), ("sftp-server", True, True),
+        ("scp -t /a", True, True), ("rsync --server . /a", True, False), ("sftp-server", False, False),
         ("cd /a; scp -t .", False, False), ("scp a b:", False, False), ("rsync -a /a b:", False, False),
     ],
 )  # fmt: skip
@@ -318,10 +319,46 @@ def test_only_what_can_be_seen_passes_where_it_is_counted_or_kept(
         ("scp -t /srv/../etc", "/srv/../etc"), ("scp -t srv", "srv"), ("scp -f '/srv/*'", "/srv/*"),
         ("scp -t /srv2", "/srv2"), ("scp -f /srv/a /etc/b", "/etc/b"), ("scp -t", "a command that can't be followed"),
         ("rsync --server -s", "a command that can't be followed"), ("cd /; scp -t /srv", "a command that can't be followed"),
-        ("/usr/lib/openssh/sftp-server", None), ("scp -t /", "/"),
+        ("scp -t /", "/"),
+        ("rsync --server -vlogDtpre.iLsfxCIvu --delete --bwlimit=5 -B700 . /srv/a", None),
+        ("rsync --server --sender -vlogDtpre31.14iLs --numeric-ids . /srv/a", None),
     ],
 )  # fmt: skip
 def test_a_command_stays_inside_the_roots_or_is_refused(command: str, outside: str | None) -> None:
     found = file_command(command)
     assert found is not None
     assert found.outside(("/srv",)) == outside
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--log-file=/root/x", "--log-file /root/x", "--backup-dir /etc", "--backup-dir=../x", "--copy-dest=/etc", "--link-dest=/etc",
+        "--temp-dir /etc", "--partial-dir=/etc", "--files-from=/etc/shadow", "--files-from=-", "-s", "-logs", "-T/etc", "-logT /etc",
+        "-e", "-M--log-file=/x", "-f._/etc/x", "--write-devices", "--copy-unsafe-links", "--bwlimit", "--bwlimit=/x", "--", "-",
+        "--daemon", "--exclude-from=/etc/shadow", "--password-file=/x", "--protect-args", "--secluded-args", "--unheard-of",
+    ],
+)  # fmt: skip
+def test_an_rsync_option_that_may_lead_elsewhere_is_refused_under_roots(option: str) -> None:
+    found = file_command(f"rsync --server -logDtpr {option} . /srv/a")
+    assert found is not None
+    assert "option" in (found.outside(("/srv",)) or ""), found
+
+
+def test_an_sftp_server_as_a_command_is_never_told_apart_under_roots() -> None:
+    for command in ("/usr/lib/openssh/sftp-server", "sh -c 'exec sftp-server'", "id; sftp-server"):
+        found = file_command(command)
+        assert found is not None
+        assert found.told_apart(FileRules()) and not found.told_apart(FileRules(roots=("/srv",)))
+
+
+def test_scps_folders_are_bounded() -> None:
+    source = ScpSource(_no_file, [])
+    line = b"D0755 0 " + b"a" * 1000 + b"\n"
+    for _ in range(MOST_PATH // 1001):
+        source.feed(memoryview(line))
+    with pytest.raises(CannotFollow, match="too long"):
+        source.feed(memoryview(line))
+    shallow = ScpSource(_no_file, [])
+    for _ in range(100):  # down and up again
+        shallow.feed(memoryview(line + b"E\n"))

@@ -12,8 +12,10 @@ import paramiko
 import pytest
 from django.conf import settings
 
+from sessions.gateway.files.open_files import CREATE, READ, TRUNCATE
+from sessions.gateway.files.sftp_wire import Type, number, packet, text
 from tests.gateway.house import House
-from tests.gateway.moving import SFTP, make, paramikos_sftp, rows, sftp, sha256, told
+from tests.gateway.moving import SFTP, make, paramikos, paramikos_sftp, rows, sftp, sha256, told
 from tests.support.needs import requires
 
 
@@ -162,6 +164,78 @@ def test_an_sftp_server_run_as_a_command_is_decoded_too(house: House) -> None:
     (row,) = rows(house, 1)
     assert (row.verb, row.path, row.sha256) == ("write", f"{house.dir}/there", sha256(house.dir / "here"))
     assert house.session().channels.get().kind == "exec"
+
+
+ANYTHING = r"""
+import sys, struct
+taken, given = sys.stdin.buffer, sys.stdout.buffer
+while head := taken.read(4):
+    body = taken.read(struct.unpack(">I", head)[0])
+    if body[0] == 1:
+        answer = bytes([2]) + struct.pack(">I", 3)
+    elif body[0] == 16:
+        answer = bytes([104]) + body[1:5] + struct.pack(">III", 1, 1, 0x2F000000)[:9] + bytes(7)
+    else:
+        answer = bytes([105]) + body[1:5] + b"seen-%d" % (6 * 7)
+    given.write(struct.pack(">I", len(answer)) + answer)
+    given.flush()
+"""
+
+
+def _talk(channel: paramiko.Channel) -> bytes:
+    """Greet, ask for a file's attributes, and what comes until they do."""
+    seen = b""
+    for request, awaited in (
+        (packet(Type.INIT, number(3)), bytes([Type.VERSION])),
+        (packet(Type.STAT, number(7), text(b"/")), b"seen-42"),
+    ):
+        channel.sendall(request)
+        while awaited not in seen:
+            piece = channel.recv(1000)
+            assert piece, "closed too early"
+            seen += piece
+    return seen
+
+
+def test_whatever_answers_as_an_sftp_server_run_as_a_command_is_in_the_recording(house: House) -> None:
+    house.grant(channels=SFTP)
+    (house.dir / "anything.py").write_text(ANYTHING)
+    with paramikos(house) as transport:
+        channel = transport.open_session()
+        channel.settimeout(30)
+        channel.exec_command(f"python3 {house.dir}/anything.py; sftp-server")
+        assert b"seen-42" in _talk(channel)
+        channel.close()
+    ended = house.ended()
+    assert "seen-42" in house.recording(ended)
+    assert ended.channels.get().bytes_out >= 20
+
+
+@pytest.mark.parametrize("rules", [{"roots": ["/tmp"]}, {"max_bytes": 10}, {"keep_contents": True}])
+def test_an_sftp_server_run_as_a_command_is_refused_where_files_are_bounded(
+    house: House, rules: dict[str, object]
+) -> None:
+    house.grant(channels=SFTP, files=rules)
+    done = house.run("echo seen-$((6*7)); /usr/lib/openssh/sftp-server")
+    assert b"[not_offered]" in done.stderr and b"sftp subsystem" in done.stderr
+    assert b"seen-42" not in done.stdout
+
+
+def test_a_file_that_is_emptied_or_made_shows_as_written(house: House) -> None:
+    house.grant(channels=SFTP)
+    precious = house.dir / "precious"
+    precious.write_text("precious")
+    with paramikos_sftp(house) as client:
+        for name, flags in (("precious", READ | TRUNCATE), ("made", READ | CREATE), ("precious", READ)):
+            path = str(house.dir / name).encode()
+            _, reply = client._request(paramiko.sftp.CMD_OPEN, path, flags, paramiko.SFTPAttributes())
+            client._request(paramiko.sftp.CMD_CLOSE, reply.get_string())
+    assert precious.read_bytes() == b""
+    assert [told(row) for row in rows(house, 3)] == [
+        ("write", str(precious), "", "up", "done"),
+        ("write", f"{house.dir}/made", "", "up", "done"),
+        ("read", str(precious), "", "down", "done"),
+    ]
 
 
 def test_many_small_files_are_all_written_down(house: House) -> None:

@@ -64,10 +64,13 @@ class Answers:
             raise Malformed("an answer to a request that wasn't made")
         if kind == Type.DATA:
             return self._on_data(request, pending, data)
-        if kind == Type.STATUS:
-            return self._on_status(pending, fields)
         if kind == Type.HANDLE:
-            return self._on_handle_given(pending[1], fields.string())
+            self._on_handle_given(pending[1], fields.string())
+            self._state.opened(request)
+            return True
+        if kind == Type.STATUS:
+            self._state.opened(request)
+            return self._on_status(pending, fields)
         if pending[0] is For.OURSELVES:
             self._gathered, self._asker = bytearray(), pending[1]
             return False
@@ -129,6 +132,8 @@ class Answers:
 
     def _on_data(self, request: int, pending: Pending, header: bytes) -> Verdict:
         _, transfer, offset, most = pending
+        if transfer is not None and transfer.over:  # its row is written
+            raise Malformed("contents of a file that was closed")
         (count,) = struct.unpack_from(">I", header, 9)
         if count > most:
             raise Malformed("more contents than were asked for")
@@ -153,11 +158,10 @@ class Answers:
             subject.operation.problem = subject.operation.problem or problem
         return True
 
-    def _on_handle_given(self, opened: OpenFile | OpenFolder, handle: bytes) -> Verdict:
+    def _on_handle_given(self, opened: OpenFile | OpenFolder, handle: bytes) -> None:
         if len(handle) > MOST_HANDLE or handle in self._state.handles:
             raise Malformed("a handle that can't be told from another")
         self._state.handles[handle] = opened
-        return True
 
 
 def _words(code: int, fields: Fields) -> str:

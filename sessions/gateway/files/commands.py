@@ -16,7 +16,7 @@ from breakglass.domain.policy import FileRules, inside
 MOST_DEPTH = 4
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 NEVER_PLAIN = frozenset("$`\\\"'*?[]{}()<>|&;#~!\n\r\t\0")
-SEPARATORS = frozenset({"&&", "||", ";", "|", "&", "(", ")", ";;", "|&"})
+SEPARATORS = frozenset("();|&")
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 # Programs that run the program named after their own options; the options that take a word of their own.
 RUNNERS: dict[str, frozenset[str]] = {
@@ -42,6 +42,27 @@ RUNNERS: dict[str, frozenset[str]] = {
 }
 ARGUMENTS_FIRST = {"timeout": 1, "chroot": 1}
 """How many words of their own stand before the program."""
+# What rsync's own client tells the far side, without anything that names a file or takes the names out of the stream
+# (-s): --log-file, --backup-dir, --temp-dir, --compare-dest, --files-from and their like lead anywhere.
+RSYNC_SHORT = re.compile(
+    r"-(?=.)[vqnlLkKWHogDtUNOJpEAXrcCIRxSzumdybihP]*(?:e[\d.][\w.]*)?|-B\d+|-@-?\d+", re.ASCII
+)
+RSYNC_PLAIN = frozenset({
+    "server", "sender", "delete", "delete-before", "delete-during", "delete-after", "delete-delay",
+    "delete-excluded", "delete-missing-args", "ignore-missing-args", "ignore-errors", "force",
+    "size-only", "existing", "ignore-existing", "ignore-non-existing", "inplace", "append",
+    "append-verify", "partial", "numeric-ids", "safe-links", "munge-links", "no-implied-dirs",
+    "no-relative", "no-r", "no-i-r", "no-inc-recursive", "inc-recursive", "fsync", "preallocate",
+    "delay-updates", "mkpath", "open-noatime", "stats", "new-compress", "old-compress", "super",
+    "no-super", "fake-super", "remove-source-files", "remove-sent-files", "specials", "no-specials",
+    "devices", "no-devices", "dirs", "list-only", "one-file-system", "use-qsort",
+})  # fmt: skip
+RSYNC_VALUED = frozenset({
+    "bwlimit", "timeout", "max-delete", "max-size", "min-size", "max-alloc", "checksum-choice",
+    "compress-choice", "compress-level", "checksum-seed", "log-format", "out-format", "usermap",
+    "groupmap", "iconv", "block-size", "protocol", "modify-window", "debug", "info",
+})  # fmt: skip
+RSYNC_VALUE = re.compile(r"[\w.,:%*@+-]*", re.ASCII)
 
 
 class Tool(StrEnum):
@@ -60,9 +81,14 @@ class FileCommand:
     paths: tuple[str, ...] = ()
     folder: bool = False
     """scp towards the asset: the path is a folder for sure."""
+    strange: str = ""
+    """rsync: an option that isn't known to leave all other files alone."""
 
     def told_apart(self, rules: FileRules) -> bool:
-        """Whether all that the rules want counted and kept can be seen in its stream."""
+        """Whether all that the rules want bounded, counted and kept can be seen in its stream."""
+        if self.tool is Tool.SFTP:
+            # Whatever runs under that name may say one thing and do another; the subsystem is the asset's own.
+            return not rules.roots and rules.max_bytes is None and not rules.keep_contents
         if self.tool is Tool.RSYNC and rules.keep_contents:
             return False
         return self.followed or (rules.max_bytes is None and not rules.keep_contents)
@@ -70,9 +96,11 @@ class FileCommand:
     def outside(self, roots: tuple[str, ...]) -> str | None:
         """What of it can't be shown to stay inside the roots, or None. Links on the asset aren't looked through."""
         if self.tool is Tool.SFTP:
-            return None  # each request in it is judged
+            return None  # never told apart where there are roots
         if not self.followed or not self.paths:
             return "a command that can't be followed"
+        if self.strange:
+            return f"what the option {self.strange} may name"
         for path in self.paths:
             steps = path.rstrip("/").split("/")
             plain = not NEVER_PLAIN & set(path) and steps[0] == "" and not {".", "..", ""} & set(steps[1:])
@@ -110,7 +138,7 @@ def file_command(command: str, depth: int = 0) -> FileCommand | None:
 def _simple_commands(words: list[str]) -> list[list[str]]:
     found: list[list[str]] = [[]]
     for word in words:
-        if word in SEPARATORS:
+        if word and SEPARATORS.issuperset(word):  # `));` is one word to shlex
             found.append([])
         else:
             found[-1].append(word)
@@ -174,4 +202,17 @@ def _rsync(words: list[str], plain: bool) -> FileCommand:
     # rsync --server [--sender] OPTIONS... . PATH...; with -s the paths come inside the stream.
     place = words.index(".") if "." in words else len(words)
     paths = tuple(words[place + 1 :])
-    return FileCommand(Tool.RSYNC, plain, to_asset="--sender" not in words[:place], paths=paths)
+    strange = next((word for word in words[:place] if not _harmless(word)), "")
+    return FileCommand(
+        Tool.RSYNC, plain, to_asset="--sender" not in words[:place], paths=paths, strange=strange
+    )
+
+
+def _harmless(option: str) -> bool:
+    """Whether rsync's option names no file and changes nothing about which names follow."""
+    name, equals, value = option.removeprefix("--").partition("=")
+    if not option.startswith("--"):
+        return RSYNC_SHORT.fullmatch(option) is not None
+    return (
+        name in RSYNC_VALUED and RSYNC_VALUE.fullmatch(value) is not None if equals else name in RSYNC_PLAIN
+    )

@@ -157,6 +157,7 @@ class Transfer:
         self._next = 0
         self._in_order = True
         self._kept: KeptWriter | None = None
+        self.over = False
 
     def begin(self, offset: int | None, count: int) -> Refusal | None:
         """The next `count` bytes at `offset` (None: wherever the file ends) are coming. Why they may not, or None."""
@@ -199,6 +200,7 @@ class Transfer:
                 operation.problem = operation.problem or "the kept copy could not be ended"
 
     def finish(self, outcome: str) -> None:
+        self.over = True
         self.settle()
         if outcome == DONE and self._start:
             outcome = f"done, from byte {self._start}"

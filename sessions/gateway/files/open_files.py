@@ -8,7 +8,9 @@ from sessions.gateway.files.ledger import DONE, Ledger, Operation, Transfer
 from sessions.gateway.files.moved import Direction
 from sessions.gateway.relay import SplicedChannel
 
-READ, WRITE, APPEND = 1, 2, 4
+READ, WRITE, APPEND, CREATE, TRUNCATE, EXCLUSIVE = 1, 2, 4, 8, 0x10, 0x20
+CHANGING = WRITE | APPEND | CREATE | TRUNCATE | EXCLUSIVE
+"""An OPEN with any of these may make or empty a file, whether it is written to or not."""
 
 
 class OpenFile:
@@ -21,7 +23,7 @@ class OpenFile:
         self.appends = bool(flags & APPEND)
         self._up: Transfer | None = None
         self._down: Transfer | None = None
-        if flags & (WRITE | APPEND):
+        if flags & CHANGING:
             self._up = self._transfer(Direction.UP)
         else:
             self._down = self._transfer(Direction.DOWN)

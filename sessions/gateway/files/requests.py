@@ -9,7 +9,7 @@ from sessions.gateway.files.ledger import Transfer
 from sessions.gateway.files.open_files import OpenFile, OpenFolder
 from sessions.gateway.files.paths import absolute, shown, visible
 from sessions.gateway.files.sftp_paths import Gatekeeper, PathRequest, attributes, path_request
-from sessions.gateway.files.sftp_state import For, SftpState
+from sessions.gateway.files.sftp_state import MOST_OPEN, For, SftpState
 from sessions.gateway.files.sftp_wire import Fields, Malformed, Status, Type, Verdict, number, packet, status
 from sessions.gateway.relay import printable
 
@@ -122,6 +122,8 @@ class Requests:
 
     def _on_paths(self, named: PathRequest) -> Verdict:
         self._stand(named.id)
+        if named.kind in (Type.OPEN, Type.OPENDIR) and not self._state.may_open(named.id):
+            return self._refuse(named.id, f"More than {MOST_OPEN} open files at once", "Close some first.")
         if not self._ledger.rules.roots:
             self._begin(named, named.paths)
             return True
@@ -132,9 +134,12 @@ class Requests:
     def _unknown(self, request: int, kind: int, extension: bytes) -> Verdict:
         self._stand(request)
         what = f"The sftp request {printable(shown(extension)) if extension else kind}"
-        why = refusal(RefusalCode.NOT_OFFERED, what=what, help="Only what can be followed is passed on.")
+        return self._refuse(request, what, "Only what can be followed is passed on.", Status.OP_UNSUPPORTED)
+
+    def _refuse(self, request: int, what: str, help: str, code: Status = Status.FAILURE) -> Verdict:
+        why = refusal(RefusalCode.NOT_OFFERED, what=what, help=help)
         self._state.channel.session.refused(why, {"channel": self._state.channel.number})
-        self._state.in_turn(self._state.no(request, why, Status.OP_UNSUPPORTED))
+        self._state.in_turn(self._state.no(request, why, code))
         return False
 
     # Path requests, let through or turned away. ----------------------------------------------------------
@@ -163,6 +168,7 @@ class Requests:
 
     def _turn_away(self, named: PathRequest, leads_to: bytes) -> None:
         del self._state.pending[named.id]
+        self._state.opened(named.id)
         path = visible(shown(leads_to))
         roots = ", ".join(self._ledger.rules.roots)
         why = refusal(RefusalCode.FILE_OUTSIDE_ROOTS, path=path, roots=roots)
@@ -173,6 +179,7 @@ class Requests:
     def _fail(self, named: PathRequest, code: int) -> None:
         """The asset can't say where it leads: then it would have failed there too."""
         del self._state.pending[named.id]
+        self._state.opened(named.id)
         self._state.to_person(status(named.id, Status(code) if code <= 8 else Status.FAILURE, ""))
 
     def _no_handle(self, request: int) -> Verdict:

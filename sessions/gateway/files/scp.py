@@ -13,7 +13,7 @@ from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway.files.commands import FileCommand
 from sessions.gateway.files.ledger import DONE, Ledger, Operation, Transfer
 from sessions.gateway.files.moved import Direction
-from sessions.gateway.files.paths import shown, visible
+from sessions.gateway.files.paths import MOST_PATH, shown, visible
 from sessions.gateway.relay import Side, SplicedChannel, printable
 
 MOST_LINE = 8 * 1024
@@ -89,13 +89,18 @@ class ScpSource:
             elif not TIMES.fullmatch(line):
                 raise CannotFollow("a line that isn't scp's")
             return
-        kind, _, size, name = entry.groups()
+        self._on_entry(*entry.group(1, 3, 4))
+
+    def _on_entry(self, kind: bytes, size: bytes, name: bytes) -> None:
         if name in (b".", b"..") or int(size) > MOST_SIZE:
             raise CannotFollow("a name or a size that can't be")
+        path = b"/".join([*self._folders, name])
+        if len(path) > MOST_PATH:
+            raise CannotFollow("a path that is too long")
         if kind == b"D":
             self._folders.append(name)
             return
-        self._transfer = self._begin(b"/".join([*self._folders, name]), int(size))
+        self._transfer = self._begin(path, int(size))
         self._left = int(size)
         self._status_due = not self._left
 

@@ -1,4 +1,4 @@
-"""The sftp subsystem, decoded as it passes: a request is judged before the asset sees it, an answer before the person."""
+"""The sftp subsystem, or an sftp server run as a command, decoded as it passes: a request is judged before the asset sees it, an answer before the person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from sessions.gateway.relay import SplicedChannel
 
 
 class Sftp:
-    """One channel's decoder (relay.Decoder). `stop` ends the channel with a refusal."""
+    """One channel's decoder (relay.Decoder). `stop` ends the channel with a refusal.
+
+    Of a command that says it runs an sftp server (a recorded channel) the raw output is in the recording too.
+    """
 
     def __init__(self, channel: SplicedChannel, stop: Callable[[Refusal], None]) -> None:
         state = SftpState(channel)
@@ -28,11 +31,20 @@ class Sftp:
         self._stopped = False
 
     def from_person(self, plain: bytearray, count: int, size: int) -> None:
-        self._channel.traffic_in.count += count
+        channel = self._channel
+        if channel.recorded:
+            channel.traffic_in.add(memoryview(plain)[10 : 10 + count])
+        else:
+            channel.traffic_in.count += count
         self._take(self._up, plain, count, size)
 
     def from_asset(self, plain: bytearray, count: int, size: int) -> None:
-        self._channel.traffic_out.count += count
+        channel = self._channel
+        if channel.recorded:
+            # A command: nobody can tell that what runs is an sftp server, so its output is recorded as any command's.
+            channel.record(bytes(memoryview(plain)[10 : 10 + count]), stderr=False)
+        else:
+            channel.traffic_out.count += count
         self._take(self._down, plain, count, size)
 
     def wind_up(self) -> None:

@@ -21,6 +21,8 @@ from sessions.gateway.relay import STDERR, SplicedChannel
 
 MOST_UNANSWERED = 100_000
 """Requests under way, at most: some clients ask for all of a file at once."""
+MOST_OPEN = 1024
+"""Files and folders that are open or being opened, at most; most servers can't hold more themselves."""
 MOST_REFUSED = 1000
 MOST_LINES = 20
 
@@ -54,6 +56,7 @@ class SftpState:
         self.outbox = Outbox()
         self.pending: dict[int, Pending] = {}
         self.handles: dict[bytes, OpenFile | OpenFolder] = {}
+        self._opening: set[int] = set()
         self.home = b""
         self.greeted = False
         self.insert_up: Insert
@@ -73,6 +76,17 @@ class SftpState:
         self.pending[request] = (what, subject, offset, length)
         if what is not For.JUDGEMENT:
             self._latest = request
+
+    def may_open(self, request: int) -> bool:
+        """Whether `request` may open one more: it counts from now on, until `opened` or its handle is closed."""
+        if len(self._opening) + len(self.handles) >= MOST_OPEN:
+            return False
+        self._opening.add(request)
+        return True
+
+    def opened(self, request: int) -> None:
+        """It is settled what became of `request`: it has a handle, or will never have one."""
+        self._opening.discard(request)
 
     def ask(self, path: bytes, answer: Answer) -> None:
         """Ask the asset, with a request of our own, where `path` leads."""

@@ -72,13 +72,15 @@ def issue(
 
 
 def revoke(person: Person, serial: int, now: datetime) -> PersonCertificate:
-    """The certificate opens nothing from now on. Its person does this. Raises Refused `not_found`."""
+    """The certificate opens nothing from now on, and sessions that it opened end. Its person does this. Raises
+    Refused `not_found`."""
     with transaction.atomic():
         live = PersonCertificate.objects.filter(pk=serial, person=person, revoked_at=None)
         if not live.update(revoked_at=now):
             raise refuse(RefusalCode.NOT_FOUND, what="certificate")
         row = PersonCertificate.objects.get(pk=serial)
         audit.append(AuditTag.CERTIFICATE_REVOKED, actor=person, subject=row.grant, now=now, data=_named(row))
+        doorbell.ring(f"grant:{row.grant_id}")
         doorbell.ring("sessions", grant=str(row.grant_id))
     return row
 

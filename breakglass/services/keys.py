@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from breakglass import queries
+from breakglass import doorbell, queries
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.permissions import ADMINISTRATORS
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
@@ -131,7 +133,8 @@ def register_known(person: Person, line: str, label: str, now: datetime) -> SshK
 
 
 def remove(person: Person, key_id: int, now: datetime) -> None:
-    """The key opens nothing any more. It stays on the books: nobody else can register it."""
+    """The key opens nothing any more, and sessions that it opened end. It stays on the books: nobody else can
+    register it."""
     with transaction.atomic():
         key = SshKey.objects.select_for_update().filter(pk=key_id, person=person, removed_at=None).first()
         if key is None:
@@ -141,6 +144,16 @@ def remove(person: Person, key_id: int, now: datetime) -> None:
         audit.append(
             AuditTag.KEY_REMOVED, actor=person, subject=key, now=now, data={"fingerprint": key.fingerprint}
         )
+        doorbell.ring("sessions", why="key")
+
+
+def holders(fingerprints: Collection[str]) -> dict[str, UUID | None]:
+    """Whose these keys are today, in one question: None for a removed one; one that nobody registered isn't in it."""
+    rows = SshKey.objects.filter(fingerprint__in=fingerprints).order_by()
+    return {
+        fingerprint: person_id if removed_at is None else None
+        for fingerprint, person_id, removed_at in rows.values_list("fingerprint", "person_id", "removed_at")
+    }
 
 
 def note_use(key: SshKey, now: datetime) -> None:

@@ -83,7 +83,9 @@ def key_add(request: HttpRequest) -> HttpResponse:
 @require_POST
 def key_remove(request: HttpRequest, key_id: int) -> HttpResponse:
     keys.remove(person_of(request), key_id, clock.now())
-    messages.success(request, "The key is removed: it opens nothing any more.")
+    messages.success(
+        request, "The key is removed: it opens nothing any more, and sessions that it opened end."
+    )
     return redirect("profile")
 
 

@@ -147,7 +147,11 @@ class Authenticator:
         assert self._address is not None
         signed, algorithm, blob = body.boolean(), body.text(64), body.string(MOST_BLOB)
         offer = pubkeys.read(algorithm, blob)
-        claim = self._door.claim(self._address, offer) if offer is not None else None
+        try:
+            claim = self._door.claim(self._address, offer) if offer is not None else None
+        except Refused as refused:  # nobody can say whose key it is
+            self._end(refused.refusal)
+            return
         if not signed:
             self._on_probe(algorithm, blob, claim)
             return
@@ -213,12 +217,13 @@ class Authenticator:
 
     def _wrong(self, code: RefusalCode) -> None:
         assert self._address is not None
-        self._door.wrong(self._address, code)
+        self._door.wrong(self._address)
         self._wrongs += 1
         if self._wrongs >= MOST_WRONG:
             self._end(refusal(RefusalCode.BAD_CREDENTIALS))
         else:
             self._fail()
+        self._door.note_wrong(self._address, code)
 
     def _bind(self, proof: Proof) -> None:
         self._identity, self._questions = proof.identity, 0
@@ -272,7 +277,7 @@ class Authenticator:
             if refused.refusal.status >= 500:
                 self._end(refused.refusal)
                 return
-            self._door.wrong(self._address, refused.refusal.code)
+            self._door.wrong(self._address)
             if self._questions >= MOST_QUESTIONS:
                 self._end(refused.refusal)
             else:

@@ -97,6 +97,10 @@ class Bookkeeper:
         now = clock.now()
         self._entries.put(lambda: _audit_refusal(session_id, why, data, now))
 
+    def later(self, entry: Entry) -> None:
+        """Write this when its turn comes: who caused it doesn't wait for it, and can't tell by the time what it was."""
+        self._entries.put(entry)
+
     def ended(self, session: LiveSession) -> None:
         totals = Totals(session.bytes_in, session.bytes_out)
         session_id, reason = session.facts.session_id, session.reason or EndReason.CRASHED

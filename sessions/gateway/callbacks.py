@@ -101,7 +101,9 @@ class Visitor:
     def claim(self, address: Address, offer: Offer) -> Claim | None:
         try:
             found = claims.claim(address, offer, self.address)
-        except Refused:
+        except Refused as refused:
+            if refused.refusal.status >= 500:
+                raise
             return None
         self._is_recognized = self._is_recognized or found is not None
         return found
@@ -123,12 +125,19 @@ class Visitor:
     def wait(self, address: Address) -> float:
         return self.gateway.throttle.wait(address.person, self.address, clock.monotonic())
 
-    def wrong(self, address: Address, code: RefusalCode) -> None:
+    def wrong(self, address: Address) -> None:
         self.gateway.throttle.wrong(address.person, self.address, clock.monotonic())
         self.blame(Fault.WRONG_CREDENTIALS)
+
+    def note_wrong(self, address: Address, code: RefusalCode) -> None:
+        # For a known name there is a row to write and for another one none: neither is done where it would be felt.
         if code in (RefusalCode.BAD_CREDENTIALS, RefusalCode.CONNECT_CODE_WRONG):
-            refused = Refused(refusal(code))
-            pep.note_refusal(refused, actor=address.person, asset=address.asset or "", address=self.address)
+            refused, asset, now = Refused(refusal(code)), address.asset or "", clock.now()
+            self.gateway.clerk.later(
+                lambda: pep.note_refusal(
+                    refused, actor=address.person, asset=asset, address=self.address, now=now
+                )
+            )
 
     def proved_key(self, identity: Identity) -> None:
         self.deadline = clock.monotonic() + self.gateway.limits.code_grace

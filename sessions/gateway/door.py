@@ -14,7 +14,8 @@ class Door(Protocol):
     """What the authenticator asks of the gateway. It decides; this module only keeps the order of the protocol."""
 
     def claim(self, address: Address, offer: Offer) -> Claim | None:
-        """What this key would prove for that name, if anything. Has no side effects."""
+        """What this key would prove for that name, if anything. Has no side effects. Raises Refused, of a status
+        of 500 or more, when nobody can say."""
         ...
 
     def prove(self, address: Address, claim: Claim, signed: Signed) -> Proof:
@@ -29,8 +30,12 @@ class Door(Protocol):
         """Seconds until this account may try again from this connection's address."""
         ...
 
-    def wrong(self, address: Address, code: RefusalCode) -> None:
-        """A signature or a code was wrong: count it, and say so in the audit trail."""
+    def wrong(self, address: Address) -> None:
+        """A signature or a code was wrong: count it."""
+        ...
+
+    def note_wrong(self, address: Address, code: RefusalCode) -> None:
+        """Say so in the audit trail, once it was answered: by the time of an answer nobody tells who exists."""
         ...
 
     def proved_key(self, identity: Identity) -> None:

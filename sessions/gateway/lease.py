@@ -26,6 +26,8 @@ REASONS = {
     RefusalCode.LOCKED: EndReason.LOCKED,
     RefusalCode.NO_GRANT: EndReason.REVOKED,
     RefusalCode.INCIDENT_CLOSED: EndReason.REVOKED,
+    RefusalCode.CERTIFICATE_REFUSED: EndReason.REVOKED,
+    RefusalCode.NOT_ALLOWED: EndReason.REVOKED,  # the key that opened it was removed
 }
 TOPICS = ("sessions", "session:*", "grant:*")
 

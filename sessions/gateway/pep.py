@@ -26,7 +26,7 @@ from breakglass.domain.policy import (
 )
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal, refuse
 from breakglass.models import Asset, Person
-from breakglass.services import audit, certificates, grants
+from breakglass.services import audit, certificates, grants, keys
 from breakglass.standing import Held, Standing
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.destinations import Pin, Place, meant, pin
@@ -48,6 +48,7 @@ class SessionAuthorization:
     obligations: Obligations
     ends_at: datetime
     deadline: float
+    key: str = ""
     certificate: int | None = None
     pins: Mapping[Place, Pin] = field(default_factory=dict)
 
@@ -114,6 +115,7 @@ def _pinned(made: SessionAuthorization) -> SessionAuthorization:
 
 def _authorize(identity: Identity, asset_name: str, login: str | None) -> SessionAuthorization:
     now = clock.now()
+    _Proofs([identity]).check(identity)  # before an armed grant's clock starts
     ask = Connect(asset_name, login, identity.grant_id)
     obligations = _allowed(decide(ask, queries.access_facts(identity.person_id, asset_name), now))
     if obligations.activate:
@@ -132,18 +134,42 @@ def _authorize(identity: Identity, asset_name: str, login: str | None) -> Sessio
         obligations=obligations,
         ends_at=obligations.ends_at,
         deadline=_deadline(obligations.ends_at),
+        key=identity.key,
         certificate=identity.certificate,
     )
+
+
+class _Proofs:
+    """What the books say today of the keys and certificates that people came in with: two questions at most. A
+    connection outlives its login, so they are asked about whenever a session begins or is confirmed.
+    """
+
+    def __init__(self, shown: Collection[Identity | SessionAuthorization]) -> None:
+        prints = {one.key for one in shown if one.key}
+        serials = {one.certificate for one in shown if one.certificate is not None}
+        self._holders = keys.holders(prints) if prints else {}
+        self._revoked = certificates.revoked_among(serials) if serials else frozenset()
+
+    def check(self, shown: Identity | SessionAuthorization) -> None:
+        """Raises Refused where the proof was withdrawn. That a certificate's time is over is a matter of the login."""
+        if shown.certificate is not None:
+            if shown.certificate in self._revoked:
+                raise refuse(RefusalCode.CERTIFICATE_REFUSED, problem="it was revoked")
+            # Its key may be one that was never registered.
+            if self._holders.get(shown.key, shown.person_id) != shown.person_id:
+                raise refuse(RefusalCode.CERTIFICATE_REFUSED, problem="its key was removed from the profile")
+        elif shown.key and self._holders.get(shown.key) != shown.person_id:
+            verb = "connect with a key that was removed from your profile"
+            raise refuse(RefusalCode.NOT_ALLOWED, verb=verb, who="an administrator if it wasn't you")
 
 
 class Renewal:
     """One look at the database for many sessions, and the decisions out of it. Borrows a connection by itself."""
 
     def __init__(self, held: Collection[SessionAuthorization]) -> None:
-        serials = {one.certificate for one in held if one.certificate is not None}
         with borrowed_db():
             self._standing = Standing([_held(one) for one in held])
-            self._revoked = certificates.revoked_among(serials) if serials else frozenset()
+            self._proofs = _Proofs(held)
         self._now = clock.now()
 
     def renew(self, held: SessionAuthorization) -> SessionAuthorization:
@@ -151,8 +177,7 @@ class Renewal:
         facts = self._standing.facts(_held(held))
         name = facts.asset.name if facts.asset is not None else held.asset
         obligations = _allowed(decide(Continue(name, held.login, held.grant_id), facts, self._now))
-        if held.certificate in self._revoked:
-            raise refuse(RefusalCode.CERTIFICATE_REFUSED, problem="it was revoked")
+        self._proofs.check(held)
         if obligations.ends_at is None:
             raise refuse(
                 RefusalCode.GRANT_ENDED, asset=held.asset, state="not begun", url="the playbook's page"
@@ -172,9 +197,15 @@ def _held(authorization: SessionAuthorization) -> Held:
 
 
 def note_refusal(
-    refused: Refused, *, actor: Identity | str, asset: str = "", login: str = "", address: str = ""
+    refused: Refused,
+    *,
+    actor: Identity | str,
+    asset: str = "",
+    login: str = "",
+    address: str = "",
+    now: datetime | None = None,
 ) -> None:
-    """The audit row of a refused way in. A stranger's claim of a name is kept as a claim."""
+    """The audit row of a refused way in, of `now`. A stranger's claim of a name is kept as a claim."""
     try:
         with borrowed_db():
             who: Person | str
@@ -186,7 +217,7 @@ def note_refusal(
             else:
                 who = subject = audit.STRANGER + actor
             audit.record_refusal(
-                AuditTag.ACCESS_REFUSED, refused, actor=who, subject=subject, now=clock.now(),
+                AuditTag.ACCESS_REFUSED, refused, actor=who, subject=subject, now=now or clock.now(),
                 asset=asset, login=login, address=address,
             )  # fmt: skip
     except Refused:

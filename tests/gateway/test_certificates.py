@@ -158,7 +158,7 @@ def test_a_revoked_one_opens_nothing_and_ends_what_it_opened(
         assert client.stdout.readline() == b"up\n"
         certificates.revoke(house.rita.person, row.serial, clock.now())
         assert client.wait(60) == 255
-    assert house.ended().end_reason == "not_authorized"
+    assert house.ended().end_reason == "revoked"
     done = holder.show()
     assert done.returncode == 255 and b"it was revoked" in done.stderr
     assert any(row["refusal"] == "certificate_refused" for row in house.audited("gateway:access:refused"))

@@ -188,6 +188,7 @@ def test_guessing_is_throttled_and_the_same_for_people_who_dont_exist(house: Hou
         assert raw.closed(20)
         said.append(told)
     assert said[0] == said[1]
+    house.stop()  # which writes down what is left
     trail = house.audited("gateway:access:refused")
     assert [row["refusal"] for row in trail] == ["connect_code_wrong"] * 3, "of people, not of made-up names"
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
 import time
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 
-from breakglass import clock
+from breakglass import clock, queries
+from sessions.gateway import pep
 from sessions.gateway.limits import Limits
 from sessions.models import SSHSession
 from tests.gateway import house as building
@@ -363,5 +367,50 @@ def test_wrong_signatures_are_in_the_trail_for_people_and_not_for_made_up_names(
         raw.public_key(f"{name}+hist-01", load(house.rita.key), by=load(house.ada.key))
         failure(raw.hear())
         raw.close()
+    house.stop()  # which writes down what is left
     (row,) = house.audited("gateway:access:refused")
     assert row["refusal"] == "bad_credentials" and row["address"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("name", ["rita", "nobody-here"])
+def test_the_answer_to_a_wrong_proof_waits_for_no_row_in_the_trail(
+    house: House, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whether there is one to write, and so who exists, can't be told by the time: both this answer and the next come
+    while the row can't be written."""
+    free, real = threading.Event(), pep.note_refusal
+
+    def held(*args: Any, **named: Any) -> None:
+        assert free.wait(60)
+        real(*args, **named)
+
+    monkeypatch.setattr(pep, "note_refusal", held)
+    raw = Raw(house.port)
+    raw.service()
+    try:
+        for _ in range(2):
+            raw.public_key(f"{name}+hist-01", load(house.rita.key), by=load(house.ada.key))
+            assert failure(raw.hear()) == (FIRST, False)
+        assert not house.audited("gateway:access:refused")
+    finally:
+        free.set()
+        raw.close()
+    house.stop()
+    assert len(house.audited("gateway:access:refused")) == (2 if name == "rita" else 0)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_while_the_database_is_away_a_key_is_told_so(
+    house: House, monkeypatch: pytest.MonkeyPatch, signed: bool
+) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(queries, "person_with_key", away)
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("rita+hist-01", load(house.rita.key), signed=signed)
+    heard = raw.hear()
+    assert heard is not None and heard[0] == 53 and b"[database_unavailable]" in heard[1]
+    assert raw.closed()
+    nobody_got_in(raw)

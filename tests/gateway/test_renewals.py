@@ -42,7 +42,7 @@ def test_three_sessions_cost_no_more_questions_than_one(three: list[LiveSession]
         with CaptureQueriesContext(connection) as queries:
             lease.renew(sessions)
         counts.append(len(queries))
-    assert counts == [6, 6]
+    assert counts == [7, 7]
     assert all(session.reason is None for session in three)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import threading
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,6 +76,7 @@ class Visitor:
         self.deadline = clock.monotonic() + gateway.limits.grace
         self._jumps: list[tuple[JumpChannel, Visitor]] = []
         self._noted = 0
+        self._wrongs: deque[Callable[[], None]] = deque()
         if jump is None:
             self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self), heard)
         else:
@@ -130,14 +134,22 @@ class Visitor:
         self.blame(Fault.WRONG_CREDENTIALS)
 
     def note_wrong(self, address: Address, code: RefusalCode) -> None:
-        # For a known name there is a row to write and for another one none: neither is done where it would be felt.
+        """The row waits for the connection's end, or for the person to get in: for a made-up name there is none to
+        write, and its writing would be felt by the next try as well."""
         if code in (RefusalCode.BAD_CREDENTIALS, RefusalCode.CONNECT_CODE_WRONG):
             refused, asset, now = Refused(refusal(code)), address.asset or "", clock.now()
-            self.gateway.clerk.later(
+            self._wrongs.append(
                 lambda: pep.note_refusal(
                     refused, actor=address.person, asset=asset, address=self.address, now=now
                 )
             )
+        if self._is_down:
+            self._write_wrongs()
+
+    def _write_wrongs(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self.gateway.clerk.later(self._wrongs.popleft())
 
     def proved_key(self, identity: Identity) -> None:
         self.deadline = clock.monotonic() + self.gateway.limits.code_grace
@@ -165,6 +177,7 @@ class Visitor:
 
     def entered(self) -> None:
         self.is_inside = self.is_known = True
+        self._write_wrongs()
         self.gateway.entrance.entered(self)
         self.deadline = clock.monotonic() + (CONSOLE_SECONDS if self.plea is None else CHANNEL_SECONDS)
         if self.session is not None:
@@ -254,6 +267,7 @@ class Visitor:
     def on_down(self, error: BaseException | None) -> None:
         """The connection is gone before it became a live session, or it was the console's."""
         self._is_down = True
+        self._write_wrongs()
         if not self.is_known:
             is_fault = isinstance(error, SSHException) and not self.leg.is_cut
             self.blame(Fault.BAD_PROTOCOL if is_fault else Fault.LEFT)

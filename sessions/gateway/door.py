@@ -35,7 +35,7 @@ class Door(Protocol):
         ...
 
     def note_wrong(self, address: Address, code: RefusalCode) -> None:
-        """Say so in the audit trail, once it was answered: by the time of an answer nobody tells who exists."""
+        """Say so in the audit trail when no answer waits for it: by the time of one nobody tells who exists."""
         ...
 
     def proved_key(self, identity: Identity) -> None:

@@ -13,11 +13,12 @@ import pytest
 from django.db import OperationalError
 
 from breakglass import clock, queries
+from breakglass.domain.refusals import Refused
 from sessions.gateway import pep
 from sessions.gateway.limits import Limits
 from sessions.models import SSHSession
 from tests.gateway import house as building
-from tests.gateway.house import House
+from tests.gateway.house import House, eventually
 from tests.gateway.stranger import Raw, failure, load
 from tests.support import sshd
 
@@ -361,42 +362,56 @@ def test_two_people_have_two_sessions_and_one_cannot_use_the_others_grant(house:
 
 
 def test_wrong_signatures_are_in_the_trail_for_people_and_not_for_made_up_names(house: House) -> None:
-    for name in ("rita", "nobody-here"):
+    for name in ("nobody-here", "rita"):
         raw = Raw(house.port)
         raw.service()
         raw.public_key(f"{name}+hist-01", load(house.rita.key), by=load(house.ada.key))
         failure(raw.hear())
         raw.close()
-    house.stop()  # which writes down what is left
+    eventually(lambda: house.audited("gateway:access:refused"), "it is written down")
     (row,) = house.audited("gateway:access:refused")
     assert row["refusal"] == "bad_credentials" and row["address"] == "127.0.0.1"
 
 
-@pytest.mark.parametrize("name", ["rita", "nobody-here"])
-def test_the_answer_to_a_wrong_proof_waits_for_no_row_in_the_trail(
-    house: House, monkeypatch: pytest.MonkeyPatch, name: str
+def test_no_answer_to_a_wrong_proof_waits_for_the_trail(
+    house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether there is one to write, and so who exists, can't be told by the time: both this answer and the next come
-    while the row can't be written."""
-    free, real = threading.Event(), pep.note_refusal
+    """There is a row to write for people only: by the time of an answer, of this one or of the next, it could be told
+    who is one."""
+    asked: list[str] = []
+    real = pep.note_refusal
 
-    def held(*args: Any, **named: Any) -> None:
-        assert free.wait(60)
-        real(*args, **named)
+    def note(refused: Refused, **named: Any) -> None:
+        asked.append(threading.current_thread().name)
+        real(refused, **named)
 
-    monkeypatch.setattr(pep, "note_refusal", held)
+    monkeypatch.setattr(pep, "note_refusal", note)
     raw = Raw(house.port)
     raw.service()
-    try:
-        for _ in range(2):
-            raw.public_key(f"{name}+hist-01", load(house.rita.key), by=load(house.ada.key))
-            assert failure(raw.hear()) == (FIRST, False)
-        assert not house.audited("gateway:access:refused")
-    finally:
-        free.set()
-        raw.close()
-    house.stop()
-    assert len(house.audited("gateway:access:refused")) == (2 if name == "rita" else 0)
+    for _ in range(3):
+        raw.public_key("rita+hist-01", load(house.rita.key), by=load(house.ada.key))
+        assert failure(raw.hear()) == (FIRST, False)
+    assert not asked, "nothing is written while somebody waits for an answer"
+    raw.close()
+    eventually(lambda: len(house.audited("gateway:access:refused")) == 3, "every try is written down")
+    assert asked == ["clerk"] * 3
+
+
+def test_wrong_tries_before_the_right_one_are_in_the_trail_while_the_person_is_inside(house: House) -> None:
+    house.grant()
+    raw = Raw(house.port)
+    raw.service()
+    raw.public_key("rita+hist-01", load(house.rita.key), by=load(house.ada.key))
+    assert failure(raw.hear()) == (FIRST, False)
+    raw.public_key("rita+hist-01", load(house.rita.key))
+    assert failure(raw.hear()) == ("keyboard-interactive", True)
+    raw.keyboard("rita+hist-01")
+    assert (raw.hear() or (0,))[0] == 60
+    raw.answer(house.rita.code())
+    eventually(lambda: house.audited("gateway:access:refused"), "the wrong try is written down")
+    assert raw.transport.is_active()
+    raw.close()
+    house.ended()
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -21,6 +21,8 @@ from playbooks.schema import PlaybookSpec
 JOINED_LATER: dict[tuple[str, ...], Any] = {
     ("duration", "extensions"): 1,
     ("files",): None,
+    ("retention_days",): None,
+    ("legal_hold",): False,
 }
 
 

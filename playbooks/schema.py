@@ -211,6 +211,15 @@ class PlaybookSpec(_Model):
     hold_until_expiry: bool = Field(
         default=False, description="true: a live session outlasts a database outage, up to the grant's end"
     )
+    retention_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36500,
+        description="how long recordings are kept; left out: as the installation says",
+    )
+    legal_hold: bool = Field(
+        default=False, description="true: recordings are kept until an auditor lifts the hold on each"
+    )
     standards: Annotated[tuple[Standard, ...], AfterValidator(rules.distinct)] = Field(
         default=(), description="labels of the controls that it serves"
     )

@@ -59,7 +59,7 @@ class SessionOut(Schema):
     opened_at: datetime
     kill_requested_at: datetime | None
     ended_at: datetime | None
-    recording: Literal["open", "sealed", "recovered"]
+    recording: Literal["open", "sealed", "recovered", "deleted"]
     recording_sha256: str
     recording_seconds: float
     approved_by: list[str]

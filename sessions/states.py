@@ -69,6 +69,7 @@ class RecordingState(StrEnum):
     OPEN = "open"
     SEALED = "sealed"
     RECOVERED = "recovered"
+    DELETED = "deleted"
 
 
 class ReviewState(StrEnum):

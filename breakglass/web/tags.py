@@ -32,6 +32,8 @@ STATES: dict[str, tuple[str, str, str]] = {
     "closed": ("", "ended", "closed"),
     "sealed": ("live", "done", "sealed"),
     "recovered": ("wait", "done", "recovered after a crash"),
+    "deleted": ("", "ended", "deleted by policy"),
+    "frozen": ("wait", "wait", "frozen"),
     "due": ("wait", "wait", "review due"),
     "overdue": ("stop", "stop", "review overdue"),
     "signed": ("live", "done", "reviewed"),

@@ -2,8 +2,10 @@
 
 from sessions.models.channel import Channel
 from sessions.models.file_operation import FileOperation
+from sessions.models.journal_position import JournalPosition
+from sessions.models.receipt import Receipt
 from sessions.models.recording import Recording
 from sessions.models.review import Review
 from sessions.models.ssh_session import SSHSession
 
-__all__ = ["Channel", "FileOperation", "Recording", "Review", "SSHSession"]
+__all__ = ["Channel", "FileOperation", "JournalPosition", "Receipt", "Recording", "Review", "SSHSession"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 
 from sessions.models.ssh_session import SSHSession
@@ -22,3 +23,15 @@ class Recording(models.Model):
         default=False, help_text="the gateway crashed; what was on disk was saved"
     )
     problem = models.CharField(max_length=300, blank=True)
+    stored_at = models.DateTimeField(null=True, help_text="the remote copy was read back and found whole")
+    store_problem = models.CharField(max_length=300, blank=True)
+    store_tries = models.PositiveIntegerField(default=0)
+    store_next_at = models.DateTimeField(null=True, help_text="when storing it away is tried again")
+    local_removed_at = models.DateTimeField(null=True)
+    keep_until = models.DateTimeField(null=True, help_text="retention; null: for ever")
+    held_at = models.DateTimeField(null=True, help_text="legal hold: not deleted while it stands")
+    held_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
+    )
+    hold_reason = models.CharField(max_length=300, blank=True)
+    deleted_at = models.DateTimeField(null=True, help_text="by policy; manifest and audit rows stay")

@@ -34,6 +34,11 @@ class SSHSession(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
     )
     kill_requested_at = models.DateTimeField(null=True)
+    frozen_at = models.DateTimeField(null=True, help_text="the person's input is held since then")
+    frozen_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
+    )
+    freeze_reason = models.CharField(max_length=300, blank=True)
     opened_at = models.DateTimeField()
     renewed_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)

@@ -73,6 +73,8 @@ class AuditTag(StrEnum):
     HOST_KEY_ALARM = "gateway:host_key:alarm"
     GATEWAY_STARTED = "gateway:process:started"
     GATEWAY_STOPPED = "gateway:process:stopped"
+    GATEWAY_STALLED = "gateway:process:stalled"
+    CLOCK_STEPPED = "gateway:clock:stepped"
     DISK_FULL = "gateway:disk:full"
     DISK_BACK = "gateway:disk:back"
     RECORDING_MARKED = "recordings:recording:marked"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 from uuid import UUID
@@ -160,7 +160,10 @@ class Continue:
 
 @dataclass(frozen=True)
 class Obligations:
-    """What the enforcement point must hold to. `ends_at` is None only where `activate` is True."""
+    """What the enforcement point must hold to. `ends_at` is None only where `activate` is True.
+
+    `lasts` is the grant's stated duration: whatever clocks say, it isn't held for longer.
+    """
 
     grant_id: UUID
     asset_id: UUID
@@ -173,6 +176,7 @@ class Obligations:
     record: bool = True
     hold_until_expiry: bool = False
     files: FileRules = FileRules()
+    lasts: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -339,6 +343,7 @@ def _obligations(grant: GrantFacts, asset: AssetFacts, login: str) -> Obligation
         activate=grant.term.state is GrantState.ARMED,
         hold_until_expiry=grant.hold_until_expiry,
         files=grant.files,
+        lasts=grant.term.duration,
     )
 
 

@@ -48,6 +48,7 @@ class RefusalCode(StrEnum):
     EXTENSION_PENDING = "extension_pending"
     REASON_MISSING = "reason_missing"
     LOCKED = "locked"
+    UNCONFIRMED = "unconfirmed"
     KEY_WEAK = "key_weak"
     KEY_TYPE = "key_type"
     KEY_IN_USE = "key_in_use"
@@ -185,6 +186,9 @@ WORDING: dict[RefusalCode, Wording] = {
         422, "A reason is needed: {least} characters or more.", "Say what is broken and what you will do."
     ),
     C.LOCKED: Wording(423, "Locked: {what} ({reason}).", "{who} can lift the lock."),
+    C.UNCONFIRMED: Wording(
+        503, "Your grant can't be confirmed right now, so nothing new begins.", "What is open goes on; try again in a moment."
+    ),
     C.KEY_WEAK: Wording(
         422, "That {type} key has {bits} bits; {least} is the least.", "Make a new one: ssh-keygen -t ed25519"
     ),

@@ -31,6 +31,7 @@ from breakglass.standing import Held, Standing
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.destinations import Pin, Place, meant, pin
 from sessions.gateway.names import Identity
+from sessions.gateway.terms import Terms
 from sessions.gateway.upstream import Destination
 
 DEFAULT_IDLE = 600
@@ -133,7 +134,7 @@ def _authorize(identity: Identity, asset_name: str, login: str | None) -> Sessio
         destination=Destination(asset.name, asset.host, asset.port, asset.legacy_algorithms),
         obligations=obligations,
         ends_at=obligations.ends_at,
-        deadline=_deadline(obligations.ends_at),
+        deadline=_deadline(obligations),
         key=identity.key,
         certificate=identity.certificate,
     )
@@ -183,9 +184,8 @@ class Renewal:
                 RefusalCode.GRANT_ENDED, asset=held.asset, state="not begun", url="the playbook's page"
             )
         moved = (obligations.ends_at - held.ends_at).total_seconds()
-        return replace(
-            held, obligations=obligations, ends_at=obligations.ends_at, deadline=held.deadline + moved
-        )
+        deadline = min(held.deadline + moved, _terms.last_moment(held.grant_id, obligations.lasts))
+        return replace(held, obligations=obligations, ends_at=obligations.ends_at, deadline=deadline)
 
     def grant_state(self, held: SessionAuthorization) -> str:
         """As stored when this looked; empty where the grant is gone."""
@@ -232,5 +232,12 @@ def _allowed(decision: Allow | Needs | Deny) -> Obligations:
     raise refuse(RefusalCode.NOT_ALLOWED, verb="connect", who="an administrator")
 
 
-def _deadline(ends_at: datetime) -> float:
-    return clock.monotonic() + (ends_at - clock.now()).total_seconds()
+def _deadline(obligations: Obligations) -> float:
+    """The first of: the grant's end by the wall clock, and its stated duration, counted from when this process first
+    saw it. Both on the clock that nobody can set."""
+    assert obligations.ends_at is not None
+    left = (obligations.ends_at - clock.now()).total_seconds()
+    return min(clock.monotonic() + left, _terms.last_moment(obligations.grant_id, obligations.lasts))
+
+
+_terms = Terms()

@@ -67,6 +67,7 @@ def test_a_live_grant_lets_in_with_obligations_that_hold_all_of_its_bounds() -> 
         record=True,
         hold_until_expiry=False,
         files=policy.FileRules(("/srv/backup",), 10**9, keep_contents=True),
+        lasts=HOUR,
     )
 
 

@@ -5,7 +5,8 @@
   frame 0 ... frame N     each: length (4 bytes), then AES-256-GCM over what was moved, in the order in which it was moved
 
 A frame's nonce and authenticated data hold its number and whether it is the last, so that frames can't be cut off,
-swapped or moved to another file. The last frame is empty: it says that the copy was ended in order.
+swapped or moved to another file. The last frame is empty: it says that the copy was ended in order. As with
+recordings a newer wrap of the data key may stand beside the file (`keyring`).
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from typing import BinaryIO, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from sessions.recording import files
+from sessions.recording import files, keyring
+from sessions.recording.keyring import WRAPPED, BadWrap, Keyring, KeyUnknown
 from sessions.recording.sealed import RecordingDamaged
 
 MAGIC: Final = b"BREAKGLASS-FILE 1\n"
-WRAPPED: Final = 40
+HEAD: Final = len(MAGIC) + WRAPPED
 MOST: Final = 512 * 1024
 TAG: Final = 16
 LEAST_FREE: Final = 64 * 1024 * 1024
@@ -37,7 +38,7 @@ LOOK_EACH: Final = 16 * 1024 * 1024
 class KeptWriter:
     """One copy being written. What `write` has returned from is in the file; OSError where it can't be."""
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    def __init__(self, path: Path, key: bytes | Keyring) -> None:
         """Create the file, which must not exist, and its private folder."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         data_key = os.urandom(32)
@@ -47,7 +48,7 @@ class KeptWriter:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(path, flags, files.PRIVATE)
         try:
-            self._put(MAGIC + aes_key_wrap(key, data_key))
+            self._put(MAGIC + keyring.ring(key).wrap(data_key))
         except OSError:
             self._forget()
             raise
@@ -88,37 +89,65 @@ class KeptWriter:
         self._fd = -1
 
 
-def open_kept(path: Path, key: bytes, sha256: str = "") -> Iterator[bytes]:
+def open_kept(path: Path, key: bytes | Keyring, sha256: str = "") -> Iterator[bytes]:
     """What was kept, piece by piece. The whole is checked before this returns, against `sha256` where it is given.
 
     RecordingDamaged unless each byte is as it was kept. A copy that a crash cut off is given as far as it goes.
     """
+    return open_kept_source(path, path.open("rb"), keyring.read_beside(path), key, sha256)
+
+
+def open_kept_source(
+    path: Path, source: BinaryIO, newer_wrap: bytes | None, key: bytes | Keyring, sha256: str = ""
+) -> Iterator[bytes]:
+    """As `open_kept`, of a file that is open already; it is closed at the end, or where it doesn't hold."""
+    keys = keyring.ring(key)
+    try:
+        check_kept_source(path, source, newer_wrap, keys, sha256)
+    except BaseException:
+        source.close()
+        raise
+    return _stream(path, source, newer_wrap, keys)
+
+
+def check_kept_source(
+    path: Path, source: BinaryIO, newer_wrap: bytes | None, key: bytes | Keyring, sha256: str = ""
+) -> None:
+    """RecordingDamaged unless each byte is as it was kept."""
     digest = hashlib.sha256()
     ended = False
-    with path.open("rb") as source:
-        for piece in _pieces(path, source, key):
-            digest.update(piece)
-            ended = not piece
+    for piece in _pieces(path, source, newer_wrap, keyring.ring(key)):
+        digest.update(piece)
+        ended = not piece
     if ended and sha256 and digest.hexdigest() != sha256:
         raise RecordingDamaged(path, "kept file", "it isn't what was moved")
-    return _stream(path, key)
 
 
-def _stream(path: Path, key: bytes) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        for piece in _pieces(path, source, key):
+def _stream(path: Path, source: BinaryIO, newer_wrap: bytes | None, keys: Keyring) -> Iterator[bytes]:
+    with source:
+        for piece in _pieces(path, source, newer_wrap, keys):
             if piece:
                 yield piece
 
 
-def _pieces(path: Path, source: BinaryIO, key: bytes) -> Iterator[bytes]:
-    """Each frame's bytes; an empty one is the orderly end."""
-    if source.read(len(MAGIC)) != MAGIC:
+def _data_key(path: Path, head: bytes, newer_wrap: bytes | None, keys: Keyring) -> bytes:
+    if not head.startswith(MAGIC):
         raise RecordingDamaged(path, "kept file", "it doesn't begin as one")
     try:
-        cipher = AESGCM(aes_key_unwrap(key, source.read(WRAPPED)))
-    except (InvalidUnwrap, ValueError):
-        raise RecordingDamaged(path, "kept file", "its key can't be unwrapped") from None
+        if newer_wrap is not None:
+            try:
+                return keyring.unwrap_line(keys, newer_wrap, head)
+            except KeyUnknown:
+                pass  # the file's own may be of a key that we have
+        return keys.unwrap_any(head[len(MAGIC) :])[1]
+    except BadWrap as error:
+        raise RecordingDamaged(path, "kept file", str(error)) from None
+
+
+def _pieces(path: Path, source: BinaryIO, newer_wrap: bytes | None, keys: Keyring) -> Iterator[bytes]:
+    """Each frame's bytes; an empty one is the orderly end."""
+    source.seek(0)
+    cipher = AESGCM(_data_key(path, source.read(HEAD), newer_wrap, keys))
     number = 0
     while len(head := source.read(4)) == 4:
         (size,) = struct.unpack(">I", head)

@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sessions.recording import asciicast, files
+from sessions.recording import asciicast, files, keyring
+from sessions.recording.keyring import Keyring
 from sessions.recording.recovery import Recovery, recover
 from sessions.recording.sealed import (
     CHUNK,
@@ -31,7 +32,17 @@ from sessions.recording.sealed import (
     trailer,
 )
 
-__all__ = ["Manifest", "RecordingDamaged", "Recovery", "open_sealed", "recover", "seal", "verify"]
+__all__ = [
+    "Manifest",
+    "RecordingDamaged",
+    "Recovery",
+    "open_sealed",
+    "open_source",
+    "recover",
+    "seal",
+    "verify",
+    "verify_source",
+]
 
 
 DRAFT = ".draft"
@@ -40,7 +51,7 @@ DRAFT = ".draft"
 def seal(
     plain_path: Path,
     out_path: Path,
-    key: bytes,
+    key: bytes | Keyring,
     signing_key: Ed25519PrivateKey,
     facts: Mapping[str, Any],
     *,
@@ -74,24 +85,51 @@ def seal(
         return manifest
 
 
-def verify(path: Path, key: bytes, signer: Ed25519PublicKey, *, manifest: Manifest | None = None) -> Manifest:
+def verify(
+    path: Path, key: bytes | Keyring, signer: Ed25519PublicKey, *, manifest: Manifest | None = None
+) -> Manifest:
     """Check every byte of a sealed recording, in bounded memory; RecordingDamaged names the first damaged part.
 
     With `manifest` (as the database remembers it) also that this is the very recording that was sealed then.
     """
     with path.open("rb") as source:
-        sealed = _open(path, source, key, signer, manifest)
-        sealed.check()
-        return sealed.manifest
+        return verify_source(path, source, keyring.read_beside(path), key, signer, manifest=manifest)
+
+
+def verify_source(
+    path: Path,
+    source: BinaryIO,
+    newer_wrap: bytes | None,
+    key: bytes | Keyring,
+    signer: Ed25519PublicKey,
+    *,
+    manifest: Manifest | None = None,
+) -> Manifest:
+    """As `verify`, of a file that is open already, wherever it came from; `path` is its name in messages."""
+    sealed = _open(path, source, newer_wrap, key, signer, manifest)
+    sealed.check()
+    return sealed.manifest
 
 
 def open_sealed(
-    path: Path, key: bytes, signer: Ed25519PublicKey, *, manifest: Manifest | None = None
+    path: Path, key: bytes | Keyring, signer: Ed25519PublicKey, *, manifest: Manifest | None = None
 ) -> Iterator[bytes]:
     """The plain recording, piece by piece. The whole is verified before this returns, and each piece once more."""
-    source = path.open("rb")
+    return open_source(path, path.open("rb"), keyring.read_beside(path), key, signer, manifest=manifest)
+
+
+def open_source(
+    path: Path,
+    source: BinaryIO,
+    newer_wrap: bytes | None,
+    key: bytes | Keyring,
+    signer: Ed25519PublicKey,
+    *,
+    manifest: Manifest | None = None,
+) -> Iterator[bytes]:
+    """As `open_sealed`, of a file that is open already; it is closed at the end, or where it doesn't hold."""
     try:
-        sealed = _open(path, source, key, signer, manifest)
+        sealed = _open(path, source, newer_wrap, key, signer, manifest)
         sealed.check()
     except BaseException:
         source.close()
@@ -105,9 +143,14 @@ def _stream(source: BinaryIO, sealed: SealedFile) -> Iterator[bytes]:
 
 
 def _open(
-    path: Path, source: BinaryIO, key: bytes, signer: Ed25519PublicKey, manifest: Manifest | None
+    path: Path,
+    source: BinaryIO,
+    newer_wrap: bytes | None,
+    key: bytes | Keyring,
+    signer: Ed25519PublicKey,
+    manifest: Manifest | None,
 ) -> SealedFile:
-    sealed = SealedFile(path, source, key, signer)
+    sealed = SealedFile(path, source, key, signer, newer_wrap)
     if manifest is not None and manifest != sealed.manifest:
         raise RecordingDamaged(path, "manifest", "it isn't the one on record for this recording")
     return sealed
@@ -135,7 +178,11 @@ def _check_last_line(path: Path, plain: BinaryIO) -> None:
 
 
 def _write_draft(
-    plain: BinaryIO, draft: Path, key: bytes, signing_key: Ed25519PrivateKey, facts: Mapping[str, Any]
+    plain: BinaryIO,
+    draft: Path,
+    key: bytes | Keyring,
+    signing_key: Ed25519PrivateKey,
+    facts: Mapping[str, Any],
 ) -> Manifest:
     data_key = os.urandom(32)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -193,7 +240,7 @@ class _Tally:
 
 
 def _finish(
-    plain_path: Path, plain: BinaryIO | None, out_path: Path, key: bytes, signer: Ed25519PublicKey
+    plain_path: Path, plain: BinaryIO | None, out_path: Path, key: bytes | Keyring, signer: Ed25519PublicKey
 ) -> Manifest:
     """The sealed file is in place already: check it, and remove the plain one if that holds the same."""
     manifest = verify(out_path, key, signer)

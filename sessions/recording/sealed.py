@@ -8,13 +8,13 @@
 
 A frame's nonce and authenticated data hold its number and whether it is the last (the STREAM construction), so frames
 can't be cut off, swapped or moved to another file. The wrapped key is the one part that the manifest's signature
-leaves out (wrapping proves itself), so that the house's key can be changed without touching a recording.
+leaves out (wrapping proves itself), so that the house's key can be changed without touching a recording: the newer
+wrap then stands beside the file (`keyring`), and is the one that counts.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import re
 import struct
@@ -27,7 +27,9 @@ from typing import Any, BinaryIO, Final
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+
+from sessions.recording import keyring
+from sessions.recording.keyring import BadWrap, Keyring, KeyUnknown
 
 MAGIC: Final = b"BREAKGLASS-RECORDING 1\n"
 CHUNK: Final = 1024 * 1024
@@ -110,14 +112,22 @@ def signer_name(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
 
 
-def key_name(key: bytes) -> str:
-    """A short name for a wrapping key; it tells nothing about the key."""
-    return hmac.new(key, b"breakglass recording key name", "sha256").hexdigest()[:16]
-
-
-def prologue(key: bytes, data_key: bytes) -> bytes:
+def prologue(key: bytes | Keyring, data_key: bytes) -> bytes:
     """The line that carries the wrapped data key."""
-    return _prologue(key_name(key), aes_key_wrap(key, data_key).hex())
+    keys = keyring.ring(key)
+    return _prologue(keys.name, keys.wrap(data_key).hex())
+
+
+def wrap_in(head: bytes) -> tuple[str, bytes]:
+    """Which key wrapped, and what, in a sealed file's first FRAMES_START bytes. BadWrap if they aren't such."""
+    line = head[len(MAGIC) :]
+    found = _PROLOGUE.fullmatch(line)
+    if not head.startswith(MAGIC) or not found:
+        raise BadWrap("it was altered")
+    name, wrapped = found["id"].decode(), found["key"].decode()
+    if line != _prologue(name, wrapped):
+        raise BadWrap("it was altered")
+    return name, bytes.fromhex(wrapped)
 
 
 def _prologue(name: str, wrapped: str) -> bytes:
@@ -161,13 +171,20 @@ def trailer(manifest_line: bytes) -> bytes:
 class SealedFile:
     """A sealed file opened for reading. Each part is checked when it is read, and a fault names that part."""
 
-    def __init__(self, path: Path, source: BinaryIO, key: bytes, signer: Ed25519PublicKey) -> None:
-        """Read and check all but the frames."""
+    def __init__(
+        self,
+        path: Path,
+        source: BinaryIO,
+        key: bytes | Keyring,
+        signer: Ed25519PublicKey,
+        newer_wrap: bytes | None = None,
+    ) -> None:
+        """Read and check all but the frames. `newer_wrap` is what stands beside the file (`keyring`)."""
         self.path, self._source = path, source
         self._size = source.seek(0, 2)
         self._check_magic()
         self.manifest = self._read_manifest(signer)
-        self._data_key = self._read_key(key)
+        self._data_key = self._read_key(keyring.ring(key), newer_wrap)
 
     def check(self) -> None:
         """Read all of it; RecordingDamaged unless each byte is as it was sealed."""
@@ -224,18 +241,26 @@ class SealedFile:
         self._source.seek(start)
         return self._source.read(end - start), start
 
-    def _read_key(self, key: bytes) -> bytes:
-        self._source.seek(len(MAGIC))
-        line = self._source.read(PROLOGUE_SIZE)
-        found = _PROLOGUE.fullmatch(line)
-        if not found or line != _prologue(found["id"].decode(), found["key"].decode()):
-            raise self._damaged("second line", "it was altered")
-        if found["id"].decode() != key_name(key):
-            raise self._damaged("second line", f"key {found['id'].decode()} is needed, or it was altered")
+    def _read_key(self, keys: Keyring, newer_wrap: bytes | None) -> bytes:
+        self._source.seek(0)
+        head = self._source.read(FRAMES_START)
         try:
-            return aes_key_unwrap(key, bytes.fromhex(found["key"].decode()))
-        except InvalidUnwrap as error:
-            raise self._damaged("second line", "the wrapped key was altered") from error
+            name, wrapped = wrap_in(head)
+        except BadWrap as error:
+            raise self._damaged("second line", str(error)) from None
+        if newer_wrap is not None:
+            try:
+                return keyring.unwrap_line(keys, newer_wrap, head)
+            except BadWrap as error:
+                raise self._damaged("key file beside it", str(error)) from None
+            except KeyUnknown as error:
+                name = f"{error} or {name}" if name not in keys else name
+        try:
+            return keys.unwrap(name, wrapped)
+        except KeyUnknown:
+            raise self._damaged("second line", f"key {name} is needed, or it was altered") from None
+        except BadWrap as error:
+            raise self._damaged("second line", str(error)) from None
 
     def _read_frame(self, number: int, length: int, last: bool) -> bytes:
         end = min((number + 1) * CHUNK, self.manifest.size)

@@ -24,6 +24,7 @@ class Verb(StrEnum):
     REVOKE_GRANT = "revoke this grant"
     SEE_SESSION = "see this session"
     REPLAY_SESSION = "replay this session"
+    HOLD_RECORDING = "hold this recording, or lift its hold"
     KILL_SESSION = "end this session"
     LIST_SESSIONS = "list everybody's sessions"
     SIGN_REVIEW = "sign this review"
@@ -46,6 +47,7 @@ WHO_CAN: dict[Verb, str] = {
     Verb.REVOKE_GRANT: "one of the playbook's approvers or an administrator",
     Verb.SEE_SESSION: "the person of the session, an approver, a reviewer or an auditor",
     Verb.REPLAY_SESSION: "the person of the session, a reviewer or an auditor",
+    Verb.HOLD_RECORDING: "an auditor",
     Verb.KILL_SESSION: "one of the playbook's approvers or an administrator",
     Verb.LIST_SESSIONS: "a reviewer or an auditor",
     Verb.SIGN_REVIEW: "a reviewer who neither asked nor approved",
@@ -108,6 +110,9 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
             return reviews and not owns and actor.id not in thing.approver_ids
         case Verb.SEE_AUDIT:
             return audits
+        case Verb.HOLD_RECORDING:
+            # Who may be judged by a recording neither keeps nor gives it up.
+            return audits and not owns and actor.id not in thing.approver_ids
         case Verb.MANAGE_ASSETS | Verb.MANAGE_LOCKS:
             return administers
         case Verb.OPEN_INCIDENT:

@@ -68,6 +68,9 @@ class RefusalCode(StrEnum):
     REVIEW_NOT_DUE = "review_not_due"
     RECORDING_OPEN = "recording_open"
     RECORDING_DAMAGED = "recording_damaged"
+    RECORDING_DELETED = "recording_deleted"
+    RECORDING_UNAVAILABLE = "recording_unavailable"
+    RECORDING_HOLD = "recording_hold"
     GATEWAY_FULL = "gateway_full"
     GATEWAY_DRAINING = "gateway_draining"
     NOT_OFFERED = "not_offered"
@@ -235,6 +238,13 @@ WORDING: dict[RefusalCode, Wording] = {
     C.RECORDING_DAMAGED: Wording(
         409, "The recording doesn't match its seal: {where}.", "It isn't shown. The auditors were alarmed; keep the files."
     ),
+    C.RECORDING_DELETED: Wording(
+        410, "The recording was deleted by policy on {at}.", "What was sealed, and that it was deleted, stays in the audit trail."
+    ),
+    C.RECORDING_UNAVAILABLE: Wording(
+        503, "The recording can't be read now: {why}.", "It is not lost. Try again in a moment; an administrator can look into it."
+    ),
+    C.RECORDING_HOLD: Wording(409, "The hold can't be changed: {why}.", "Nothing was changed."),
     C.GATEWAY_FULL: Wording(503, "The gateway is full.", "Try again in a moment; live sessions are not touched."),
     C.GATEWAY_DRAINING: Wording(503, "The gateway is going down for a restart.", "Try again in a moment."),
     C.NOT_OFFERED: Wording(403, "{what} is not offered here.", "{help}"),

@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import base64
 import binascii
+import shlex
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from breakglass import object_store
+from breakglass.object_store import ObjectStore
 
 PREFIX = "BREAKGLASS_"
 
 
 # What a process list or a crash dump must not show may lie in a file instead: the variable's name with _FILE.
-SECRETS = ("secret_key", "master_key", "database_url", "redis_url", "email_url")
+SECRETS = (
+    "secret_key",
+    "master_key",
+    "database_url",
+    "redis_url",
+    "email_url",
+    "storage_url",
+    "recording_key",
+    "recording_keys_old",
+)
 
 
 class ConfigError(Exception):
@@ -75,6 +88,35 @@ class Config(BaseModel):
         ge=64 * 1024,
         description="output of one exec channel that is kept whole; beyond it size and SHA-256 are kept",
     )
+    storage_url: str = Field(
+        default="",
+        repr=False,
+        description="s3://KEY:SECRET@HOST:PORT/BUCKET/PREFIX: sealed recordings go to that object store; "
+        "empty: they stay in the data directory",
+    )
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=36500,
+        description="days that recordings are kept where their playbook says nothing; 0: for ever",
+    )
+    recording_key: str = Field(
+        default="",
+        repr=False,
+        description="32 bytes in base64: the key that wraps the keys of recordings; "
+        "empty: derived from the master key",
+    )
+    recording_key_command: str = Field(
+        default="", description="a program, run without a shell, whose output is that key in base64"
+    )
+    recording_keys_old: str = Field(
+        default="",
+        repr=False,
+        description="earlier such keys, comma separated: they still open what they wrapped",
+    )
+    recording_keys_old_command: str = Field(
+        default="", description="a program whose output is those, one a line or comma separated"
+    )
     demo: bool = Field(
         default=False, description="1 in the demo: known passwords, mail folder shown; never in use"
     )
@@ -125,6 +167,38 @@ class Config(BaseModel):
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
 
+    @field_validator("storage_url")
+    @classmethod
+    def _check_storage_url(cls, value: str) -> str:
+        if value:
+            object_store.parse(value)
+        return value
+
+    @field_validator("recording_key", "recording_keys_old")
+    @classmethod
+    def _check_recording_keys(cls, value: str, info: ValidationInfo) -> str:
+        keys = keys_in(value)
+        if len(keys) > 1 and info.field_name == "recording_key":
+            raise ValueError("must be one key; earlier ones belong into BREAKGLASS_RECORDING_KEYS_OLD")
+        return value
+
+    @field_validator("recording_key_command", "recording_keys_old_command")
+    @classmethod
+    def _check_command(cls, value: str, info: ValidationInfo) -> str:
+        other = str(info.field_name).removesuffix("_command")
+        if value and info.data.get(other):
+            raise ValueError(f"give it or {PREFIX}{other.upper()}, not both")
+        try:
+            shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"can't be read as a command: {error}") from None
+        return value
+
+    @property
+    def object_store(self) -> ObjectStore | None:
+        """Where sealed recordings go; None: they stay."""
+        return object_store.parse(self.storage_url) if self.storage_url else None
+
     @property
     def exempt_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(
@@ -138,6 +212,19 @@ class Config(BaseModel):
     @property
     def public_is_https(self) -> bool:
         return self.public_url.startswith("https://")
+
+
+def keys_in(text: str) -> tuple[bytes, ...]:
+    """Keys of 32 bytes in base64, separated by commas or white space. ValueError, which repeats none of them."""
+    keys = []
+    for word in text.replace(",", " ").split():
+        try:
+            keys.append(base64.b64decode(word, validate=True))
+        except (binascii.Error, ValueError):
+            raise ValueError("must be 32 bytes in base64, as from: openssl rand -base64 32") from None
+        if len(keys[-1]) != 32:
+            raise ValueError(f"must be 32 bytes in base64, not {len(keys[-1])}")
+    return tuple(keys)
 
 
 def load(environ: Mapping[str, str]) -> Config:

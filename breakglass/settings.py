@@ -178,6 +178,8 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+if BREAKGLASS.object_store:
+    STORAGES["recordings"] = BREAKGLASS.object_store.as_django()
 
 
 def _email() -> dict[str, Any]:

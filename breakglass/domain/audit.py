@@ -68,6 +68,8 @@ class AuditTag(StrEnum):
     SESSION_OPENED = "gateway:session:opened"
     SESSION_LIVE = "gateway:session:live"
     SESSION_KILLED = "gateway:session:killed"
+    SESSION_FROZEN = "gateway:session:frozen"
+    SESSION_UNFROZEN = "gateway:session:unfrozen"
     SESSION_ENDED = "gateway:session:ended"
     SESSION_CRASHED = "gateway:session:crashed"
     HOST_KEY_ALARM = "gateway:host_key:alarm"

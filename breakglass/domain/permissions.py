@@ -26,7 +26,10 @@ class Verb(StrEnum):
     REPLAY_SESSION = "replay this session"
     HOLD_RECORDING = "hold this recording, or lift its hold"
     KILL_SESSION = "end this session"
+    FREEZE_SESSION = "freeze this session"
+    UNFREEZE_SESSION = "unfreeze this session"
     LIST_SESSIONS = "list everybody's sessions"
+    SEE_ENDS = "see how fast sessions end"
     SIGN_REVIEW = "sign this review"
     LIST_REVIEWS = "list reviews"
     SEE_AUDIT = "read the audit trail"
@@ -49,7 +52,10 @@ WHO_CAN: dict[Verb, str] = {
     Verb.REPLAY_SESSION: "the person of the session, a reviewer or an auditor",
     Verb.HOLD_RECORDING: "an auditor",
     Verb.KILL_SESSION: "one of the playbook's approvers or an administrator",
+    Verb.FREEZE_SESSION: "one of the playbook's approvers or an administrator",
+    Verb.UNFREEZE_SESSION: "one of the playbook's approvers or an administrator, not the person of the session",
     Verb.LIST_SESSIONS: "a reviewer or an auditor",
+    Verb.SEE_ENDS: "a reviewer, an auditor or an administrator",
     Verb.SIGN_REVIEW: "a reviewer who neither asked nor approved",
     Verb.LIST_REVIEWS: "a reviewer or an auditor",
     Verb.SEE_AUDIT: "an auditor",
@@ -82,7 +88,7 @@ class Thing:
 NOTHING = Thing()
 
 
-def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901 - one page, on purpose
+def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901, PLR0912 - one page, on purpose
     """Whether the actor may do this to this thing."""
     if not actor.active:
         return False
@@ -100,12 +106,16 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
             return owns or approves or reviews or audits or administers or woken
         case Verb.WITHDRAW_REQUEST | Verb.RELEASE_GRANT:
             return owns
-        case Verb.REVOKE_GRANT | Verb.KILL_SESSION:
+        case Verb.REVOKE_GRANT | Verb.KILL_SESSION | Verb.FREEZE_SESSION:
             return approves or administers
+        case Verb.UNFREEZE_SESSION:
+            return (approves or administers) and not owns
         case Verb.REPLAY_SESSION:
             return owns or reviews or audits
         case Verb.LIST_SESSIONS | Verb.LIST_REVIEWS:
             return reviews or audits
+        case Verb.SEE_ENDS:
+            return reviews or audits or administers
         case Verb.SIGN_REVIEW:
             return reviews and not owns and actor.id not in thing.approver_ids
         case Verb.SEE_AUDIT:

@@ -64,6 +64,7 @@ class RefusalCode(StrEnum):
     CANNOT_RECORD = "cannot_record"
     SESSION_NOT_LIVE = "session_not_live"
     SESSION_ENDED = "session_ended"
+    SESSION_FROZEN = "session_frozen"
     REVIEW_CONFLICT = "review_conflict"
     REVIEW_NOT_DUE = "review_not_due"
     RECORDING_OPEN = "recording_open"
@@ -229,6 +230,9 @@ WORDING: dict[RefusalCode, Wording] = {
         503, "The session can't be recorded, so it doesn't happen.", "An administrator must free the recording store."
     ),
     C.SESSION_NOT_LIVE: Wording(409, "That session is over already.", "Nothing was changed."),
+    C.SESSION_FROZEN: Wording(
+        423, "This session is frozen {why}.", "Wait: one of the approvers or an administrator can let it go on."
+    ),
     C.SESSION_ENDED: Wording(403, "This session was ended: {why}.", "{next}"),
     C.REVIEW_CONFLICT: Wording(
         403, "Who asked or approved doesn't review.", "Another reviewer must sign this one."

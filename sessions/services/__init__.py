@@ -1,6 +1,7 @@
 """What can be done with sessions, recordings and reviews: a verb per function."""
 
 from sessions.services.files import FileFacts, open_kept_copy, save_file_operations
+from sessions.services.freezing import freeze, unfreeze
 from sessions.services.lifecycle import (
     ChannelFacts,
     OpenForm,
@@ -14,16 +15,21 @@ from sessions.services.lifecycle import (
     refuse_channel,
     save_channel,
 )
+from sessions.services.receipts import Cut
+from sessions.services.receipts import complete as complete_receipt
 from sessions.services.recordings import open_replay, seal_due, seal_recording
 from sessions.services.reviews import chase_overdue, open_due_reviews, open_review, sign_review
 
 __all__ = [
     "ChannelFacts",
+    "Cut",
     "FileFacts",
     "OpenForm",
     "Totals",
     "chase_overdue",
+    "complete_receipt",
     "end_session",
+    "freeze",
     "kill",
     "mark_live",
     "open_due_reviews",
@@ -39,4 +45,5 @@ __all__ = [
     "seal_due",
     "seal_recording",
     "sign_review",
+    "unfreeze",
 ]

@@ -22,6 +22,8 @@ from breakglass.queries import actor_of
 from breakglass.services import audit, notices
 from sessions.models import Channel, Recording, SSHSession
 from sessions.queries import session_for, thing_of_session
+from sessions.services import receipts
+from sessions.services.receipts import Cut
 from sessions.states import OPEN_STATES, EndReason, RecordingState, SessionState, may_become
 
 _MAY_END = [state for state in SessionState if may_become(state, SessionState.ENDED)]
@@ -45,7 +47,8 @@ class OpenForm:
 
 @dataclass(frozen=True)
 class Totals:
-    """Bytes over all channels: from the person (`bytes_in`), and to the person (`bytes_out`)."""
+    """Bytes over all channels: from the person (`bytes_in`), and to the person (`bytes_out`); size and SHA-256 of the
+    recording where its recorder lived to tell."""
 
     bytes_in: int
     bytes_out: int
@@ -198,8 +201,11 @@ def _killed_already(session: SSHSession) -> SSHSession:
     return session
 
 
-def end_session(session_id: UUID, reason: EndReason, totals: Totals, now: datetime) -> bool:
-    """Commit that the session ended, and why; its recording is sealed next. False when it had ended already."""
+def end_session(
+    session_id: UUID, reason: EndReason, totals: Totals, now: datetime, cut: Cut | None = None
+) -> bool:
+    """Commit that the session ended, and why, with the receipt of it; its recording is sealed next. False when it had
+    ended already. `cut`: what the gateway measured; without it the session is taken to have ended at `now`."""
     with transaction.atomic():
         # Whatever it moved to meanwhile: a session that goes live at this moment ends all the same.
         still = SSHSession.objects.filter(pk=session_id, state__in=_MAY_END)
@@ -211,9 +217,16 @@ def end_session(session_id: UUID, reason: EndReason, totals: Totals, now: dateti
             bytes_out=totals.bytes_out,
         ):
             return False
-        session = SSHSession.objects.select_related("person", "grant").get(pk=session_id)
+        rows = SSHSession.objects.select_related("person", "grant", "grant__playbook")
+        session = rows.defer("grant__playbook__spec").get(pk=session_id)
+        receipt = receipts.write(session, reason, cut or Cut(now))
         tag = AuditTag.SESSION_CRASHED if reason is EndReason.CRASHED else AuditTag.SESSION_ENDED
-        data = {"session": session.label, "reason": str(reason), **asdict(totals)}
+        data = {
+            "session": session.label,
+            "reason": str(reason),
+            **asdict(totals),
+            "receipt": receipts.facts_of(receipt),
+        }
         actor = session.person if reason is EndReason.CLIENT_CLOSED else None
         audit.append(tag, actor=actor, subject=session, now=now, data=data)
         doorbell.ring("sessions", session=str(session_id))
@@ -232,7 +245,8 @@ def recover_crashed(gateway_id: str, now: datetime) -> int:
     count = 0
     for session in left.select_related("person"):
         Channel.objects.filter(session=session, closed_at=None).update(closed_at=now)
-        if end_session(session.pk, EndReason.CRASHED, Totals(session.bytes_in, session.bytes_out), now):
+        totals, cut = Totals(session.bytes_in, session.bytes_out), receipts.left_by_a_crash(session.pk, now)
+        if end_session(session.pk, EndReason.CRASHED, totals, now, cut):
             count += 1
             _tell_of_crash(session, now)
     return count

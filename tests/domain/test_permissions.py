@@ -27,10 +27,11 @@ ROLES = {
     # Two hats: the rule about the person beats the role.
     "owner and reviewer": (OWNER, {"responders", "reviewers"}),
     "decider and reviewer": (DECIDER, {"ot-leads", "reviewers"}),
+    "owner and approver": (OWNER, {"responders", "ot-leads"}),
 }
 EVERYBODY = set(ROLES)
-OWNERS = {"owner", "owner and reviewer"}
-APPROVERS = {"approver", "decider", "decider and reviewer"}
+OWNERS = {"owner", "owner and reviewer", "owner and approver"}
+APPROVERS = {"approver", "decider", "decider and reviewer", "owner and approver"}
 REVIEWING = {"reviewer", "owner and reviewer", "decider and reviewer"}
 SEES = OWNERS | APPROVERS | REVIEWING | {"auditor", "administrator"}
 
@@ -42,8 +43,11 @@ ALLOWED: dict[Verb, set[str]] = {
     Verb.RELEASE_GRANT: OWNERS,
     Verb.REVOKE_GRANT: APPROVERS | {"administrator"},
     Verb.KILL_SESSION: APPROVERS | {"administrator"},
+    Verb.FREEZE_SESSION: APPROVERS | {"administrator"},
+    Verb.UNFREEZE_SESSION: (APPROVERS | {"administrator"}) - OWNERS,
     Verb.REPLAY_SESSION: OWNERS | REVIEWING | {"auditor"},
     Verb.LIST_SESSIONS: REVIEWING | {"auditor"},
+    Verb.SEE_ENDS: REVIEWING | {"auditor", "administrator"},
     Verb.LIST_REVIEWS: REVIEWING | {"auditor"},
     Verb.SIGN_REVIEW: {"reviewer"},
     Verb.SEE_AUDIT: {"auditor"},

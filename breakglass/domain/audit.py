@@ -1,13 +1,17 @@
-"""The audit trail's vocabulary, canonical bytes and hash link."""
+"""The audit trail's vocabulary, and what a row is: canonical bytes, and a hash that holds them and the row before.
+
+docs/audit.md says the same for whoever checks a trail without this program.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from breakglass.domain.merkle import leaf_hash
 
 GENESIS = "0" * 64
 
@@ -99,11 +103,16 @@ class AuditTag(StrEnum):
     REVIEW_OVERDUE = "reviews:review:overdue"
     NOTICE_SENT = "notices:notice:sent"
     NOTICE_FAILED = "notices:notice:failed"
+    TRAIL_CONVERTED = "audit:trail:converted"
+    NOTARY_STARTED = "audit:notary:started"
+    NOTARY_REFUSED = "audit:notary:refused"
+    ANCHOR_AWAY = "audit:anchor:away"
+    ANCHOR_BACK = "audit:anchor:back"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the trail, without its links. `data` holds only JSON values, never a secret."""
+    """What one row says, without its links. `data` holds only JSON values, never a secret."""
 
     seq: int
     at: datetime
@@ -114,8 +123,11 @@ class Entry:
     actor_name: str = ""
 
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(entry: Entry) -> bytes:
-    """The bytes that are hashed: JSON, keys sorted, no spaces, UTC with microseconds (as RFC 8785 would order them)."""
+    """A row's body: JSON, keys sorted, no spaces, UTC with microseconds (as RFC 8785 would order them)."""
     fields = {
         "seq": entry.seq,
         "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
@@ -125,9 +137,9 @@ def canonical(entry: Entry) -> bytes:
         "subject": entry.subject,
         "data": entry.data,
     }
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _JSON.encode(fields).encode()
 
 
-def link(previous_hash: str, entry: Entry) -> str:
-    """The hash of a row: SHA-256 over the previous row's hash and this row's canonical bytes, in hex."""
-    return hashlib.sha256(previous_hash.encode() + b"\n" + canonical(entry)).hexdigest()
+def link(previous_hash: str, body: bytes) -> str:
+    """A row's hash in hex: SHA-256(0x00 || the hash before, 32 bytes || body), which is its RFC 6962 leaf hash."""
+    return leaf_hash(bytes.fromhex(previous_hash) + body).hex()

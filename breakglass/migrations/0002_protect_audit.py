@@ -7,7 +7,36 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
 from breakglass.domain.audit import GENESIS
-from breakglass.models.audit_event import PROTECT, UNPROTECT
+
+TABLE = "breakglass_auditevent"
+PROTECT = {
+    "sqlite": (
+        f"CREATE TRIGGER audit_no_update BEFORE UPDATE ON {TABLE} "
+        "BEGIN SELECT RAISE(ABORT, 'audit rows are never updated'); END",
+        f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON {TABLE} "
+        "BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END",
+        f"CREATE TRIGGER audit_no_replace BEFORE INSERT ON {TABLE} "
+        f"WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE seq = NEW.seq OR hash = NEW.hash) "
+        "BEGIN SELECT RAISE(ABORT, 'audit rows are never replaced'); END",
+    ),
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'audit rows are never updated or deleted'; END $$",
+        f"CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON {TABLE} "
+        "FOR EACH ROW EXECUTE FUNCTION audit_append_only()",
+        f"CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON {TABLE} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only()",
+    ),
+}
+UNPROTECT = {
+    "sqlite": [
+        f"DROP TRIGGER IF EXISTS {name}"
+        for name in ("audit_no_update", "audit_no_delete", "audit_no_replace")
+    ],
+    "postgresql": [
+        f"DROP TRIGGER IF EXISTS {name} ON {TABLE}" for name in ("audit_no_change", "audit_no_truncate")
+    ],
+}
 
 
 def protect(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:

@@ -4,6 +4,7 @@ from breakglass.models.access_request import AccessRequest, RequestedAsset
 from breakglass.models.api_token import ApiToken
 from breakglass.models.approval import Approval
 from breakglass.models.asset import Asset, AssetHostKey, AssetLogin
+from breakglass.models.audit_checkpoint import AuditAnchor, AuditCheckpoint
 from breakglass.models.audit_event import AuditEvent, AuditHead
 from breakglass.models.connect_code import ConnectCode
 from breakglass.models.grant import Grant, GrantedAsset
@@ -23,6 +24,8 @@ __all__ = [
     "Asset",
     "AssetHostKey",
     "AssetLogin",
+    "AuditAnchor",
+    "AuditCheckpoint",
     "AuditEvent",
     "AuditHead",
     "ConnectCode",

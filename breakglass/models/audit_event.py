@@ -5,49 +5,49 @@ Only `breakglass.services.audit` writes them. The model refuses update and delet
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
-TABLE = "breakglass_auditevent"
+if TYPE_CHECKING:
+    Text = models.BinaryField[str, str]
+    Raw = models.BinaryField[bytes, bytes]
+else:
+    Text = Raw = models.BinaryField
 
-SQLITE_PROTECT = (
-    f"CREATE TRIGGER audit_no_update BEFORE UPDATE ON {TABLE} "
-    "BEGIN SELECT RAISE(ABORT, 'audit rows are never updated'); END",
-    f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON {TABLE} "
-    "BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END",
-    # INSERT OR REPLACE deletes the row that is in its way without asking the trigger above.
-    f"CREATE TRIGGER audit_no_replace BEFORE INSERT ON {TABLE} "
-    f"WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE seq = NEW.seq OR hash = NEW.hash) "
-    "BEGIN SELECT RAISE(ABORT, 'audit rows are never replaced'); END",
-)
-SQLITE_UNPROTECT = (
-    "DROP TRIGGER IF EXISTS audit_no_update",
-    "DROP TRIGGER IF EXISTS audit_no_delete",
-    "DROP TRIGGER IF EXISTS audit_no_replace",
-)
-POSTGRESQL_PROTECT = (
-    "CREATE OR REPLACE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION 'audit rows are never updated or deleted'; END $$",
-    f"CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON {TABLE} "
-    "FOR EACH ROW EXECUTE FUNCTION audit_append_only()",
-    f"CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON {TABLE} "
-    "FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only()",
-)
-POSTGRESQL_UNPROTECT = (
-    f"DROP TRIGGER IF EXISTS audit_no_change ON {TABLE}",
-    f"DROP TRIGGER IF EXISTS audit_no_truncate ON {TABLE}",
-)
-PROTECT = {"sqlite": SQLITE_PROTECT, "postgresql": POSTGRESQL_PROTECT}
-UNPROTECT = {"sqlite": SQLITE_UNPROTECT, "postgresql": POSTGRESQL_UNPROTECT}
+TABLE = "breakglass_auditevent"
 
 
 class AppendOnly(Exception):
     """Somebody tried to change the audit trail."""
 
 
-class AuditQuerySet(QuerySet["AuditEvent"]):
+class HashField(Text):
+    """A SHA-256: 32 bytes in the database, 64 hex digits in Python."""
+
+    def from_db_value(self, value: Any, *_: Any) -> str | None:
+        return None if value is None else bytes(value).hex()
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
+        raw = bytes.fromhex(value) if isinstance(value, str) else value
+        return super().get_db_prep_value(raw, connection, prepared)
+
+
+class BytesField(Raw):
+    """Bytes, as `bytes` whatever the database."""
+
+    def from_db_value(self, value: Any, *_: Any) -> bytes | None:
+        return None if value is None else bytes(value)
+
+
+class AppendOnlyQuerySet(QuerySet[Any]):
     def update(self, **_: Any) -> NoReturn:
         raise AppendOnly("audit rows are never updated")
 
@@ -55,28 +55,13 @@ class AuditQuerySet(QuerySet["AuditEvent"]):
         raise AppendOnly("audit rows are never deleted")
 
 
-class AuditEvent(models.Model):
-    """One thing that happened. `actor` and `subject` are `kind:id` words; names as they were then are in `data`."""
+class AppendOnlyModel(models.Model):
+    """Rows that are only ever added."""
 
-    seq = models.BigIntegerField(primary_key=True)
-    at = models.DateTimeField()
-    tag = models.CharField(max_length=64)
-    actor = models.CharField(max_length=64)
-    actor_name = models.CharField(max_length=64, blank=True)
-    subject = models.CharField(max_length=80)
-    data: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
-    previous_hash = models.CharField(max_length=64)
-    hash = models.CharField(max_length=64, unique=True)
-
-    objects = AuditQuerySet.as_manager()
+    objects = AppendOnlyQuerySet.as_manager()
 
     class Meta:
-        ordering = ("-seq",)
-        indexes = (
-            models.Index(fields=("tag", "seq"), name="audit_by_tag"),
-            models.Index(fields=("actor", "seq"), name="audit_by_actor"),
-            models.Index(fields=("subject", "seq"), name="audit_by_subject"),
-        )
+        abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
@@ -88,12 +73,44 @@ class AuditEvent(models.Model):
         raise AppendOnly("audit rows are never deleted")
 
 
+class AuditEvent(AppendOnlyModel):
+    """One thing that happened. `body` is what was hashed, byte for byte; the columns are there to find it by.
+
+    `actor` and `subject` are `kind:id` words; names as they were then are in `data`. That no column says something
+    else than the body is part of `services.audit_check`.
+    """
+
+    seq = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    tag = models.CharField(max_length=64)
+    actor = models.CharField(max_length=64)
+    actor_name = models.CharField(max_length=64, blank=True)
+    subject = models.CharField(max_length=80)
+    body = BytesField()
+    previous_hash = HashField(max_length=32)
+    hash = HashField(max_length=32, unique=True)
+
+    class Meta:
+        ordering = ("-seq",)
+        indexes = (
+            models.Index(fields=("tag", "seq"), name="audit_by_tag"),
+            models.Index(fields=("actor", "seq"), name="audit_by_actor"),
+            models.Index(fields=("subject", "seq"), name="audit_by_subject"),
+        )
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """What else the row says, out of its body."""
+        found: dict[str, Any] = json.loads(self.body)["data"]
+        return found
+
+
 class AuditHead(models.Model):
     """The one row that is locked to append: where the chain stands."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     seq = models.BigIntegerField(default=0)
-    hash = models.CharField(max_length=64)
+    hash = HashField(max_length=32)
 
     class Meta:
         constraints = (models.CheckConstraint(name="audit_one_head", condition=models.Q(id=1)),)

@@ -1,24 +1,25 @@
-"""The one writer of audit rows, and the check of the chain."""
+"""The one writer of audit rows."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import models, transaction
 
-from breakglass.domain.audit import GENESIS, AuditTag, Entry, link
+from breakglass.domain.audit import AuditTag, Entry, canonical, link
 from breakglass.domain.refusals import Refused
 from breakglass.domain.text import storable
 from breakglass.models import AuditEvent, AuditHead, Person
+from breakglass.services.audit_check import VerifyResult, verify
+
+__all__ = ["STRANGER", "SYSTEM", "VerifyResult", "append", "name_of", "record", "record_refusal", "verify"]
 
 SYSTEM = "system:breakglass"
 STRANGER = "stranger:"
-PAGE = 2000
 
 
 def append(
@@ -38,7 +39,7 @@ def append(
         raise transaction.TransactionManagementError("an audit row commits with the change that it tells of")
     head = AuditHead.objects.select_for_update().get(id=1)
     actor_word, actor_name = _actor(actor)
-    row = AuditEvent(
+    entry = Entry(
         seq=head.seq + 1,
         at=now.astimezone(UTC),
         tag=str(tag),
@@ -46,9 +47,19 @@ def append(
         actor_name=actor_name,
         subject=_plain(subject)[:80] if isinstance(subject, str) else name_of(subject),
         data=_plain(data or {}),
-        previous_hash=head.hash,
     )
-    row.hash = link(head.hash, _entry_of(row))
+    body = canonical(entry)
+    row = AuditEvent(
+        seq=entry.seq,
+        at=entry.at,
+        tag=entry.tag,
+        actor=entry.actor,
+        actor_name=entry.actor_name,
+        subject=entry.subject,
+        body=body,
+        previous_hash=head.hash,
+        hash=link(head.hash, body),
+    )
     row.save()
     head.seq, head.hash = row.seq, row.hash
     head.save(update_fields=("seq", "hash"))
@@ -93,78 +104,6 @@ def name_of(subject: models.Model) -> str:
     return f"{subject._meta.model_name}:{subject.pk}"
 
 
-@dataclass(frozen=True)
-class VerifyResult:
-    """`problem` is empty when the whole chain holds; else it says what is wrong with row `broken_seq`."""
-
-    rows: int
-    head: str
-    broken_seq: int | None = None
-    problem: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return not self.problem
-
-
-def verify() -> VerifyResult:
-    """Walk the whole chain from its first row. Names the first row that is missing, changed, or not expected.
-
-    Blocks no writer: rows that are appended meanwhile are left to the next check. A chain that was cut short
-    together with its head is whole in itself; only somebody who kept an earlier `head` and `rows` can tell.
-    """
-    head = AuditHead.objects.filter(id=1).first()
-    if head is None:
-        return VerifyResult(0, GENESIS, 1, "the head of the chain is missing")
-    result = _walk(head.seq)
-    if not result.ok:
-        return result
-    if result.rows != head.seq:
-        following = result.rows + 1
-        return replace(
-            result, broken_seq=following, problem=f"row {following} is missing; the chain has {head.seq}"
-        )
-    if result.head != head.hash:
-        return replace(result, broken_seq=head.seq, problem="the head of the chain doesn't name its last row")
-    with transaction.atomic():
-        # Under the head's lock nobody is between a row and the head that names it.
-        last = AuditHead.objects.select_for_update().get(id=1).seq
-        extra = AuditEvent.objects.filter(seq__gt=last).order_by("seq").values_list("seq", flat=True).first()
-    if extra is not None:
-        return replace(result, broken_seq=extra, problem=f"row {extra} was added outside the chain")
-    return result
-
-
-def _walk(last_seq: int) -> VerifyResult:
-    previous, count = GENESIS, 0
-    for row in _rows(last_seq):
-        wrong = ""
-        if row.seq <= count or row.seq < 1:
-            wrong = f"row {row.seq} was added outside the chain"
-        elif row.seq != count + 1:
-            return VerifyResult(count, previous, count + 1, f"row {count + 1} is missing")
-        elif row.previous_hash != previous:
-            wrong = f"row {row.seq} doesn't follow the row before it"
-        elif row.hash != link(previous, _entry_of(row)):
-            wrong = f"row {row.seq} was changed after it was written"
-        if wrong:
-            return VerifyResult(count, previous, row.seq, wrong)
-        previous, count = row.hash, row.seq
-    return VerifyResult(count, previous)
-
-
-def _rows(last_seq: int) -> Iterator[AuditEvent]:
-    """In order, page by page: a long read that holds no transaction open."""
-    page = list(AuditEvent.objects.filter(seq__lte=last_seq).order_by("seq")[:PAGE])
-    while page:
-        yield from page
-        page = list(AuditEvent.objects.filter(seq__lte=last_seq, seq__gt=page[-1].seq).order_by("seq")[:PAGE])
-
-
-def _entry_of(row: AuditEvent) -> Entry:
-    return Entry(row.seq, row.at, row.tag, row.actor, row.subject, row.data, row.actor_name)
-
-
 def _actor(actor: Person | str | None) -> tuple[str, str]:
     if actor is None:
         return SYSTEM, ""
@@ -197,7 +136,7 @@ def _plain(value: Any) -> Any:
 
 
 def _number(value: float) -> int | float | str:
-    """A number that reads back the same from SQLite's text and from PostgreSQL's jsonb, so that its hash holds."""
+    """A number that every JSON reader reads the same; what is none becomes a word."""
     if not math.isfinite(value):
         return str(value)
     return int(value) if value.is_integer() else value

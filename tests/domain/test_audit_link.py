@@ -12,12 +12,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from breakglass.domain.audit import GENESIS, AuditTag, Entry, canonical, link
+from breakglass.domain import audit
+from breakglass.domain.audit import GENESIS, AuditTag, Entry, canonical
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 ENTRY = Entry(
     7, NOON, "grants:grant:issued", "person:1", "grant:2", {"asset": "hist-01", "n": [1, 2]}, "rita"
 )
+
+
+def link(previous: str, entry: Entry) -> str:
+    return audit.link(previous, canonical(entry))
+
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 plain = st.recursive(
@@ -85,7 +91,8 @@ def test_the_bytes_that_are_hashed_are_these() -> None:
         b'{"actor":"person:1","actor_name":"rita","at":"2026-03-02T12:00:00.000000+00:00",'
         b'"data":{"asset":"hist-01","n":[1,2]},"seq":7,"subject":"grant:2","tag":"grants:grant:issued"}'
     )
-    assert link(GENESIS, ENTRY) == hashlib.sha256(GENESIS.encode() + b"\n" + canonical(ENTRY)).hexdigest()
+    assert link(GENESIS, ENTRY) == hashlib.sha256(b"\0" + bytes(32) + canonical(ENTRY)).hexdigest()
+    assert link("ab" * 32, ENTRY) == hashlib.sha256(b"\0" + b"\xab" * 32 + canonical(ENTRY)).hexdigest()
 
 
 def test_tags_are_three_words_and_each_is_there_once() -> None:

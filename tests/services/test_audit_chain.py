@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,11 +15,12 @@ from django.db import DatabaseError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from breakglass.domain.audit import GENESIS, AuditTag, Entry, link
+from breakglass.domain.audit import GENESIS, AuditTag, Entry, canonical, link
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import AuditEvent, AuditHead
-from breakglass.models.audit_event import PROTECT, UNPROTECT, AppendOnly
-from breakglass.services import audit
+from breakglass.models.audit_event import AppendOnly
+from breakglass.models.audit_triggers import PROTECT, UNPROTECT
+from breakglass.services import audit, audit_check
 from tests.support.cast import Cast
 from tests.support.clock import NOON
 
@@ -151,7 +153,7 @@ values = st.recursive(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text(st.characters(), max_size=10), values, max_size=4))
 def test_whatever_is_told_reads_back_with_the_same_hash(data: dict[str, Any]) -> None:
-    """Both databases give back other texts than they were given (1e22, -0.0, NaN, NUL, lone surrogates)."""
+    """What JSON or a database can't hold (NaN, NUL, lone surrogates) is said in another way, not refused."""
     with transaction.atomic():
         audit.append(AuditTag.LOGOUT, actor=None, subject="x", now=NOON, data=data)
     assert audit.verify().ok
@@ -185,12 +187,12 @@ REFUSED = [
     "DELETE FROM breakglass_auditevent WHERE seq = 2",
     "DELETE FROM breakglass_auditevent",
 ]
-SAME = "seq, at, tag, actor, actor_name, subject, data, previous_hash, hash"
+SAME = "seq, at, tag, actor, actor_name, subject, body, previous_hash, hash"
 OF_SQLITE = [
     f"INSERT OR REPLACE INTO breakglass_auditevent ({SAME}) SELECT seq, at, 'x', actor, actor_name, subject, "
-    "data, previous_hash, hash FROM breakglass_auditevent WHERE seq = 2",
+    "body, previous_hash, hash FROM breakglass_auditevent WHERE seq = 2",
     f"INSERT OR REPLACE INTO breakglass_auditevent ({SAME}) SELECT 99, at, 'x', actor, actor_name, subject, "
-    "data, previous_hash, hash FROM breakglass_auditevent WHERE seq = 2",
+    "body, previous_hash, hash FROM breakglass_auditevent WHERE seq = 2",
     "UPDATE OR REPLACE breakglass_auditevent SET seq = 1 WHERE seq = 2",
 ]
 OF_POSTGRESQL = [
@@ -215,38 +217,73 @@ def test_the_database_refuses_to_change_rows(number: int) -> None:
 # --- whatever is done to rows behind our back, the first broken one is named
 
 
-COLUMNS = {
-    "at": "'2020-01-01 00:00:00'",
-    "tag": "'x'",
-    "actor": "'person:1'",
-    "actor_name": "'ada'",
-    "subject": "'x'",
-    "data": "'{\"n\": 9}'",
-    "hash": "'" + "f" * 64 + "'",
+def _blob(raw: bytes) -> str:
+    """A literal of both databases."""
+    return f"X'{raw.hex()}'" if connection.vendor == "sqlite" else f"'\\x{raw.hex()}'"
+
+
+def _told(row: AuditEvent, **changed: Any) -> bytes:
+    """The body of that row, had it told something else."""
+    entry = Entry(row.seq, row.at, row.tag, row.actor, row.subject, row.data, row.actor_name)
+    return canonical(replace(entry, **changed))
+
+
+COLUMNS: dict[str, str | bytes] = {
+    "at": "2020-01-01 00:00:00",
+    "tag": "x",
+    "actor": "person:1",
+    "actor_name": "ada",
+    "subject": "x",
+    "body": b'{"actor":"stranger:rita"}',
+    "hash": b"\xff" * 32,
+    "previous_hash": b"\xff" * 32,
 }
 
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_changed_row_is_named(column: str) -> None:
+    """Also where only a column was changed, by which rows are found, and not the bytes that were hashed."""
     _append(5)
-    _tamper(f"UPDATE breakglass_auditevent SET {column} = {COLUMNS[column]} WHERE seq = 3")
+    value = COLUMNS[column]
+    literal = _blob(value) if isinstance(value, bytes) else f"'{value}'"
+    _tamper(f"UPDATE breakglass_auditevent SET {column} = {literal} WHERE seq = 3")
     result = audit.verify()
     assert (result.broken_seq, result.rows) == (3, 2)
-    assert "row 3 was changed" in result.problem
+    assert "row 3" in result.problem
+
+
+@pytest.mark.parametrize(
+    "subject", ['a"b', "a\\", '","tag":"x', "\x01\x1f\x7f\n", "ü\U0001f512\ud800", "'%s{}"]
+)
+def test_columns_are_compared_whatever_they_hold(subject: str) -> None:
+    """The database quotes JSON as Python does; and no text in a body passes for a column."""
+    with transaction.atomic():
+        row = audit.append(AuditTag.LOGOUT, actor=None, subject=subject, now=NOON, data={subject: subject})
+    assert audit.verify().ok
+    cut = row.subject[:-1].replace("'", "''").replace("%", "%%")
+    _tamper(f"UPDATE breakglass_auditevent SET subject = '{cut}' WHERE seq = 1".replace("%%", "%"))
+    assert audit.verify().broken_seq == 1
+
+
+def _forge(seq: int) -> None:
+    """Another subject, in the column and in the body, with a hash that fits."""
+    row = AuditEvent.objects.get(seq=seq)
+    body = _told(row, subject="forged")
+    _tamper(
+        f"UPDATE breakglass_auditevent SET subject = 'forged', body = {_blob(body)}, "
+        f"hash = {_blob(bytes.fromhex(link(row.previous_hash, body)))} WHERE seq = {seq}"
+    )
 
 
 def test_a_changed_row_with_its_hash_made_anew_shows_in_the_next() -> None:
     _append(5)
-    row = AuditEvent.objects.get(seq=3)
-    forged = link(row.previous_hash, Entry(3, row.at, row.tag, row.actor, "forged", row.data, row.actor_name))
-    _tamper(f"UPDATE breakglass_auditevent SET subject = 'forged', hash = '{forged}' WHERE seq = 3")
+    _forge(3)
     assert audit.verify().broken_seq == 4
 
 
 def test_a_changed_last_row_with_its_hash_made_anew_shows_in_the_head() -> None:
-    row = _append(3)
-    forged = link(row.previous_hash, Entry(3, row.at, row.tag, row.actor, "forged", row.data, row.actor_name))
-    _tamper(f"UPDATE breakglass_auditevent SET subject = 'forged', hash = '{forged}' WHERE seq = 3")
+    _append(3)
+    _forge(3)
     assert audit.verify().broken_seq == 3
     assert "head" in audit.verify().problem
 
@@ -272,16 +309,43 @@ def test_a_trail_that_was_emptied_is_named_at_its_first_row() -> None:
     assert audit.verify().broken_seq == 1
 
 
+def _insert(seq: int, previous: str = "", digest: bytes = b"\xee" * 32) -> str:
+    columns = f"{seq}, '2026-01-01 00:00:00', 'x', 'a', '', 's', {_blob(b'{}')}"
+    links = f"{_blob(bytes.fromhex(previous or GENESIS))}, {_blob(digest)}"
+    return f"INSERT INTO breakglass_auditevent ({SAME}) VALUES ({columns}, {links})"
+
+
 @pytest.mark.parametrize("seq", [-1, 0, 6, 99])
 def test_an_inserted_row_is_named(seq: int) -> None:
     _append(5)
-    _execute(
-        f"INSERT INTO breakglass_auditevent ({SAME}) VALUES ({seq}, '2026-01-01 00:00:00', 'x', 'a', '', 's', '{{}}', "
-        f"'{GENESIS}', '{'e' * 64}')"
-    )
+    _tamper(_insert(seq))
     result = audit.verify()
     assert result.broken_seq == seq
     assert "outside the chain" in result.problem
+
+
+@pytest.mark.parametrize("seq", [-1, 0, 5, 7])
+def test_the_database_refuses_a_row_out_of_its_turn(seq: int) -> None:
+    head = _append(5).hash
+    with pytest.raises(DatabaseError), transaction.atomic():
+        _execute(_insert(seq, head))
+
+
+def test_the_database_refuses_a_row_that_does_not_follow() -> None:
+    _append(5)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        _execute(_insert(6, "ab" * 32))
+
+
+def test_a_row_with_a_made_up_hash_is_refused_or_named() -> None:
+    """PostgreSQL can hash: its trigger refuses the row. On SQLite the check names it."""
+    head = _append(5).hash
+    if connection.vendor == "sqlite":
+        _execute(_insert(6, head))
+        assert audit.verify().broken_seq == 6
+    else:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            _execute(_insert(6, head))
 
 
 def test_swapped_rows_are_named() -> None:
@@ -294,17 +358,33 @@ def test_swapped_rows_are_named() -> None:
     assert audit.verify().broken_seq == 2
 
 
-def test_a_head_that_was_moved_or_removed_is_named() -> None:
+HEAD_MOVES = [
+    "UPDATE breakglass_audithead SET seq = 2",
+    "UPDATE breakglass_audithead SET seq = 4",
+    "UPDATE breakglass_audithead SET hash = (SELECT hash FROM breakglass_auditevent WHERE seq = 2)",
+    "UPDATE breakglass_audithead SET seq = 2, hash = (SELECT hash FROM breakglass_auditevent WHERE seq = 2)",
+    "DELETE FROM breakglass_audithead",
+]
+
+
+@pytest.mark.parametrize("move", HEAD_MOVES)
+def test_the_head_only_moves_to_the_next_row(move: str) -> None:
     _append(3)
-    AuditHead.objects.update(hash="0" * 64)
-    assert not audit.verify().ok
-    AuditHead.objects.all().delete()
+    with pytest.raises(DatabaseError), transaction.atomic():
+        _execute(move)
+    assert audit.verify().ok
+
+
+@pytest.mark.parametrize("move", HEAD_MOVES)
+def test_a_head_that_was_moved_or_removed_is_named(move: str) -> None:
+    _append(3)
+    _tamper(move)
     assert not audit.verify().ok
 
 
 @pytest.mark.parametrize("page", [1, 7, 19, 20, 21])
 def test_long_trails_are_walked_whole(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "PAGE", page)
+    monkeypatch.setattr(audit_check, "PAGE", page)
     _append(20)
     assert audit.verify().rows == 20
     _tamper("UPDATE breakglass_auditevent SET subject = 'x' WHERE seq = 20")

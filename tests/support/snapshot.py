@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
 from breakglass.models import AuditHead
-from tests.support.emptying import tables
+from tests.support.emptying import tables, triggers_aside
 
 
 class Snapshot:
@@ -25,7 +25,7 @@ class Snapshot:
                     self._rows.append((f"INSERT INTO {name} ({columns}) VALUES ({places})", rows))
 
     def put_back(self) -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
+        with triggers_aside(), connection.cursor() as cursor:
             AuditHead.objects.all().delete()
             for statement, rows in self._rows:
                 cursor.executemany(statement, rows)

@@ -1,0 +1,227 @@
+"""The check of the trail: every row's bytes, hash, place and columns, and the Merkle roots on the way.
+
+Rows are read raw, a page at a time, in parts that several processes can walk. No writer is blocked: rows that are
+appended meanwhile are left to the next check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from multiprocessing import get_context
+from typing import Any
+
+from django.db import connection, transaction
+
+from breakglass.domain.audit import GENESIS
+from breakglass.domain.merkle import CompactRange
+from breakglass.models import AuditEvent, AuditHead
+from breakglass.models.audit_event import TABLE
+
+PAGE = 4096
+PART = 65_536
+"""Rows that one process walks in one go: a power of two, so that parts are whole subtrees."""
+WORTH_PROCESSES = 4 * PART
+
+# What the body must begin and end with, made of the columns. Inside a JSON string a quote always follows a backslash,
+# so the last `,"seq":` and the rest after it can't be part of some text in `data`.
+_START = """'{{"actor":' || {quoted[actor]} || ',"actor_name":' || {quoted[actor_name]} || ',"at":"' || {at} || '","data":{{'"""
+_END = """'}},"seq":' || seq || ',"subject":' || {quoted[subject]} || ',"tag":' || {quoted[tag]} || '}}'"""
+_COLUMNS = ("actor", "actor_name", "subject", "tag")
+_DIALECT = {
+    "sqlite": (
+        "json_quote({})",
+        "replace(at, ' ', 'T') || CASE length(at) WHEN 19 THEN '.000000' ELSE '' END || '+00:00'",
+        "CAST({} AS BLOB)",
+    ),
+    "postgresql": (
+        "to_json({}::text)::text",
+        """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')""",
+        "convert_to({}, 'UTF8')",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """`problem` is empty when the whole chain holds; else it says what is wrong with row `broken_seq`.
+
+    `truncated`: rows are missing at the end, none in between. `roots`: the Merkle root at each size that was asked for
+    and reached.
+    """
+
+    rows: int
+    head: str
+    broken_seq: int | None = None
+    problem: str = ""
+    truncated: bool = False
+    roots: Mapping[int, bytes] = field(default_factory=dict, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one walk over neighbouring rows found. `marks`: the tree's edge within the part, at each size asked for."""
+
+    first: int
+    previous: bytes
+    head: bytes
+    rows: CompactRange
+    marks: Mapping[int, CompactRange]
+    problem: str = ""
+
+
+def verify(sizes: Collection[int] = (), processes: int = 1) -> VerifyResult:
+    """Walk the whole chain from its first row. Names the first row that is missing, changed, or not expected.
+
+    A chain that was cut short together with its head is whole in itself; only somebody who kept an earlier
+    checkpoint can tell. With `processes` above 1 the caller must hold no transaction.
+    """
+    head = AuditHead.objects.filter(id=1).first()
+    if head is None:
+        return VerifyResult(0, GENESIS, 1, "the head of the chain is missing")
+    outside = AuditEvent.objects.filter(seq__lt=1).order_by("seq").values_list("seq", flat=True).first()
+    if outside is not None:
+        return VerifyResult(0, GENESIS, outside, f"row {outside} was added outside the chain")
+    result = _joined(_parts(head.seq, sizes, processes))
+    if not result.ok:
+        return result
+    if result.rows != head.seq:
+        return _missing(result, head.seq)
+    if result.head != head.hash:
+        return replace(result, broken_seq=head.seq, problem="the head of the chain doesn't name its last row")
+    with transaction.atomic():
+        # Under the head's lock nobody is between a row and the head that names it.
+        last = AuditHead.objects.select_for_update().get(id=1).seq
+        extra = AuditEvent.objects.filter(seq__gt=last).order_by("seq").values_list("seq", flat=True).first()
+    if extra is not None:
+        return replace(result, broken_seq=extra, problem=f"row {extra} was added outside the chain")
+    return result
+
+
+def walk(first: int, last: int, sizes: Collection[int] = ()) -> Part:
+    """The rows `first` to `last`, as far as they hold."""
+    previous, count = b"", first - 1
+    begin, ranged, marks = b"", CompactRange(), {}
+    wanted = sorted({size for size in sizes if first <= size <= last}, reverse=True)
+    for page in _pages(first, last):
+        if not begin:
+            begin = previous = bytes.fromhex(GENESIS) if first == 1 else bytes(page[0][1])
+        leaves, problem = _judge(page, previous, count)
+        while wanted and wanted[-1] <= count + len(leaves):
+            mark = ranged.copy()
+            mark.extend(leaves[: wanted[-1] - count])
+            marks[wanted.pop()] = mark
+        ranged.extend(leaves)
+        count += len(leaves)
+        previous = leaves[-1] if leaves else previous
+        if problem:
+            return Part(first, begin, previous, ranged, marks, problem)
+    return Part(first, begin, previous, ranged, marks)
+
+
+def _judge(page: list[Any], previous: bytes, count: int) -> tuple[list[bytes], str]:
+    """The hashes of the rows that hold, and what is wrong with the first that doesn't."""
+    leaves: list[bytes] = []
+    keep = leaves.append
+    for seq, stated, digest, body, start, end in page:
+        count += 1
+        found = sha256(b"\0" + previous + body).digest()
+        if (
+            found != digest
+            or stated != previous
+            or seq != count
+            or not body.startswith(start)
+            or not body.endswith(end)
+        ):
+            return leaves, _diagnosis(seq, count, stated == previous)
+        keep(found)
+        previous = found
+    return leaves, ""
+
+
+def _diagnosis(seq: int, expected: int, follows: bool) -> str:
+    if seq != expected:
+        return f"row {expected} is missing"
+    if not follows:
+        return f"row {seq} doesn't follow the row before it"
+    return f"row {seq} was changed after it was written"
+
+
+def _pages(first: int, last: int) -> Iterator[list[Any]]:
+    quote, at, blob = _DIALECT[connection.vendor]
+    quoted = {name: quote.format(name) for name in _COLUMNS}
+    start, end = (blob.format(text.format(quoted=quoted, at=at)) for text in (_START, _END))
+    query = (
+        f"SELECT seq, previous_hash, hash, body, {start}, {end} FROM {TABLE} "
+        "WHERE seq BETWEEN %s AND %s ORDER BY seq"
+    )
+    # Borders at multiples of the page: each page is then one whole subtree.
+    for low in range(first, last + 1, PAGE):
+        with connection.cursor() as cursor:
+            cursor.execute(query, [low, min(low + PAGE - 1, last)])
+            page = cursor.fetchall()
+        if page:
+            yield page
+
+
+def _parts(last: int, sizes: Collection[int], processes: int) -> Iterator[Part]:
+    borders = [(first, min(first + PART - 1, last)) for first in range(1, last + 1, PART)]
+    if processes < 2 or last < WORTH_PROCESSES:
+        yield from (walk(first, end, sizes) for first, end in borders)
+        return
+    connection.close()  # what a child inherits of it would be two conversations on one line
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+        yield from pool.map(_walk_apart, borders, [sizes] * len(borders))
+
+
+def _walk_apart(border: tuple[int, int], sizes: Collection[int]) -> Part:
+    return walk(*border, sizes)
+
+
+def _joined(parts: Iterator[Part]) -> VerifyResult:
+    """The parts as one walk: each must begin where the one before it ended."""
+    whole, head = CompactRange(), bytes.fromhex(GENESIS)
+    roots: dict[int, bytes] = {}
+    for part in parts:
+        wrong = ""
+        if (part.rows.size or part.problem) and whole.size < part.first - 1:
+            wrong = f"row {whole.size + 1} is missing"
+        elif part.rows.size and part.previous != head:
+            wrong = f"row {part.first} doesn't follow the row before it"
+        if wrong:
+            return VerifyResult(whole.size, head.hex(), whole.size + 1, wrong, roots=roots)
+        for size, mark in part.marks.items():
+            roots[size] = _after(whole, mark).root()
+        whole.append(part.rows)
+        head = part.head or head
+        if part.problem:
+            seq = _named(part.problem)
+            return VerifyResult(whole.size, head.hex(), seq, part.problem, roots=roots)
+    return VerifyResult(whole.size, head.hex(), roots=roots)
+
+
+def _after(left: CompactRange, right: CompactRange) -> CompactRange:
+    both = left.copy()
+    both.append(right)
+    return both
+
+
+def _named(problem: str) -> int:
+    return int(problem.split()[1])
+
+
+def _missing(result: VerifyResult, last: int) -> VerifyResult:
+    """Rows end before the head does."""
+    following = result.rows + 1
+    return replace(
+        result,
+        broken_seq=following,
+        problem=f"row {following} is missing; the chain has {last}",
+        truncated=True,
+    )

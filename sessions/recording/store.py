@@ -53,7 +53,11 @@ class Store:
 
     def kept_path(self, session_id: UUID, channel: int, number: int) -> Path:
         """Where the copy of what a file operation moved is kept."""
-        return self.root / "kept" / str(_checked(session_id)) / f"{channel:d}-{number:d}{KEPT}"
+        return self.kept_folder(session_id) / f"{channel:d}-{number:d}{KEPT}"
+
+    def kept_folder(self, session_id: UUID) -> Path:
+        """Where all copies of a session are kept."""
+        return self.root / "kept" / str(_checked(session_id))
 
     def free_bytes(self) -> int:
         """What we may still write to the disk that holds the recordings."""

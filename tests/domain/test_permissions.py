@@ -46,6 +46,7 @@ ALLOWED: dict[Verb, set[str]] = {
     Verb.FREEZE_SESSION: APPROVERS | {"administrator"},
     Verb.UNFREEZE_SESSION: (APPROVERS | {"administrator"}) - OWNERS,
     Verb.REPLAY_SESSION: OWNERS | REVIEWING | {"auditor"},
+    Verb.HOLD_RECORDING: {"auditor"},
     Verb.LIST_SESSIONS: REVIEWING | {"auditor"},
     Verb.SEE_ENDS: REVIEWING | {"auditor", "administrator"},
     Verb.LIST_REVIEWS: REVIEWING | {"auditor"},

@@ -1,14 +1,16 @@
 """Several gateway processes on one port, and the small parent that starts them, starts them again and ends with them.
 
 The kernel spreads connections over the processes (SO_REUSEPORT); a session lives and ends in the one that accepted it.
-The parent touches no database, no thread and no connection of anybody: it keeps the port, restarts whoever died, and
-counts wrong answers for all (`shared.py`), so that N processes don't give a stranger N times as many tries.
+The parent touches no database, no thread and no connection of anybody: it keeps the port, restarts whoever died, looks
+after the guard (`guard.py`), and counts wrong answers for all (`shared.py`), so that N processes don't give a stranger N
+times as many tries.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import logging
 import os
 import signal
@@ -22,9 +24,14 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
+from django.conf import settings
+
 from breakglass import clock
+from breakglass.domain.audit import AuditTag
+from breakglass.services import audit
 from sessions import services
 from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.guard import LOOK_AFTER_IT, Guard
 from sessions.gateway.limits import Limits
 from sessions.gateway.server import Gateway, default_gateway_id, listener
 from sessions.gateway.shared import Counters, Line
@@ -53,6 +60,26 @@ def take_over(base: str, processes: int) -> None:
         log.warning("%d sessions of processes that are no more were ended as crashed", ended)
 
 
+def own_up(guard: Guard | None, number: int, gateway_id: str) -> None:
+    """Where the guard killed the last life of this process: its audit row, once."""
+    note = guard.note(number) if guard is not None else None
+    if note is None or not note.exists():
+        return
+    try:
+        data = json.loads(note.read_text())
+    except ValueError:  # the disk was full
+        data = {}
+    with borrowed_db():
+        audit.record(
+            AuditTag.GATEWAY_STALLED, actor=None, subject=f"gateway:{gateway_id}", now=clock.now(), data=data
+        )
+    note.unlink()
+
+
+def _guard(base: str, processes: int) -> Guard | None:
+    return Guard(base, processes, settings.BREAKGLASS.data_dir / "gateway") if Guard.is_possible() else None
+
+
 def run_alone(host: str, port: int, limits: Limits, ready: Callable[[int], None]) -> None:
     """One process, no parent: serves until SIGTERM or SIGINT. Raises OSError when the port is taken."""
     gateway = Gateway(host, port, "", limits)
@@ -60,8 +87,18 @@ def run_alone(host: str, port: int, limits: Limits, ready: Callable[[int], None]
     gateway.id = f"{base}:0"
     for number in ENDS:
         signal.signal(number, lambda *_: gateway.stop())
+    guard = _guard(base, 1)
+    if guard is not None:
+        gateway.heartbeat = guard.beat(0)
+    own_up(guard, 0, gateway.id)
     take_over(base, 1)
-    gateway.run(lambda: ready(gateway.port))
+    if guard is not None:
+        guard.keep()
+    try:
+        gateway.run(lambda: ready(gateway.port))
+    finally:
+        if guard is not None:
+            guard.stop()
 
 
 @dataclass
@@ -86,6 +123,7 @@ class Crew:
         self.port = int(self._held.getsockname()[1])
         self._base = default_gateway_id(self.port)
         self._hands = [Hand(number) for number in range(processes)]
+        self._guard = _guard(self._base, processes)
         self._counters = Counters()
         self._stop_at = 0.0
         self._is_up = False
@@ -108,6 +146,8 @@ class Crew:
                     elif all(hand.is_ready for hand in self._hands):
                         self._is_up = True
                         ready(self.port)
+        if self._guard is not None:
+            self._guard.stop()
         self._held.close()
         return code
 
@@ -134,6 +174,8 @@ class Crew:
         for hand in self._hands:
             if not hand.pid and not self._stop_at and now >= hand.not_before:
                 self._start(hand)
+        if self._guard is not None and not self._stop_at:
+            self._guard.look_after()
         lines = {hand.line: hand for hand in self._hands if hand.line is not None}
         for said in wait([*lines, waker], timeout=self._patience(now)):
             if said is waker:
@@ -144,6 +186,8 @@ class Crew:
     def _patience(self, now: float) -> float | None:
         """Until the next thing to do by the clock; None to wait for somebody to speak."""
         due = [hand.not_before for hand in self._hands if not hand.pid and not self._stop_at]
+        if self._guard is not None:
+            due.append(now + LOOK_AFTER_IT)
         if self._stop_at:
             due.append(self._stop_at)
         return max(0.0, min(due) - now) + 0.01 if due else None
@@ -198,9 +242,13 @@ class Crew:
         self._held.close()
         shared = Line(line)
         gateway = Gateway(self._host, self.port, f"{self._base}:{number}", self._limits, shared)
+        if self._guard is not None:
+            self._guard.let_go()
+            gateway.heartbeat = self._guard.beat(number)
         for end in ENDS:
             signal.signal(end, lambda *_: gateway.stop())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+        own_up(self._guard, number, gateway.id)
         if number == 0:
             take_over(self._base, len(self._hands))
         gateway.run(shared.ready)

@@ -36,7 +36,7 @@ class JumpChannel:
         self._local_id = leg.take_id(self)
         self._remote = b""
         self._left = WINDOW
-        self._window = 0
+        self._window = self._granted = 0
         self._max_packet = PIECE
         self._room = threading.Condition()
         self._arrived = threading.Condition()
@@ -79,6 +79,7 @@ class JumpChannel:
     def on_adjust(self, count: int) -> None:
         with self._room:
             self._window = min(self._window + count, 0xFFFFFFFF)
+            self._granted += count
             self._room.notify_all()
 
     def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
@@ -167,6 +168,14 @@ class JumpChannel:
         with self._room:
             self._window += fits
         return 0
+
+    def is_behind(self) -> bool:
+        """Whether something has arrived that the inner leg hasn't read yet."""
+        return bool(self._pieces)
+
+    def taken(self) -> int | None:
+        """How much the person's ssh has made room for, while its window is short; None where there is room."""
+        return self._granted if self._window < PIECE else None
 
     def shutdown(self, how: int, /) -> None:
         """Never waits. What was written before still goes out, and a client has a moment to read it.

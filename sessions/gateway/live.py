@@ -36,6 +36,7 @@ Carried = TypeVar("Carried", bound=SplicedChannel)
 MOST_CHANNELS = 10
 MOST_REFUSALS = 200
 MOST_UNSAID = 10
+UNCONFIRMED = 15.0
 LINE_BEFORE_FAREWELL = 0.004
 FAREWELL = 3.0
 NEXT = {
@@ -106,6 +107,7 @@ class LiveSession:
         self.on_end: Callable[[LiveSession], None] | None = None
         self.moved = Moved()
         self._deadline = authorization.deadline
+        self._ends_at = authorization.ends_at.timestamp()
         self._recorder = recorder
         self._clerk = clerk
         self._lock = threading.Lock()
@@ -121,7 +123,7 @@ class LiveSession:
     def go_on(self, *, typed: bool) -> None:
         """Raises SessionOver at and after the deadline, or once the session was ended. Law 3 is this line."""
         now = clock.monotonic()
-        if now >= self._deadline:
+        if now >= self._deadline or clock.wall() >= self._ends_at:
             self.end(EndReason.EXPIRED)
         if self.reason is not None:
             raise SessionOver(str(self.reason))
@@ -163,6 +165,9 @@ class LiveSession:
             open_now = len(self._channels)
         if open_now >= MOST_CHANNELS:
             why = refusal(RefusalCode.TOO_MANY_CHANNELS, limit=MOST_CHANNELS)
+            self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why, kind)
+        elif clock.monotonic() - self.confirmed >= UNCONFIRMED:
+            why = refusal(RefusalCode.UNCONFIRMED)
             self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why, kind)
         elif kind == "session":
             self._carry(SessionChannel, remote_id, window, max_packet, kind, b"", "")
@@ -281,6 +286,7 @@ class LiveSession:
             self.warned.clear()
         self.authorization = authorization
         self._deadline = authorization.deadline
+        self._ends_at = authorization.ends_at.timestamp()
         self.confirmed = clock.monotonic()
 
     def tell(self, text: str) -> None:

@@ -6,7 +6,10 @@ The two halves are in inbound.py and outbound.py; this is what paramiko's transp
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import sys
+import termios
 from typing import Any
 
 from paramiko.ssh_exception import SSHException
@@ -14,6 +17,8 @@ from paramiko.ssh_exception import SSHException
 from sessions.gateway.cipher import Tunnel
 from sessions.gateway.inbound import CHANNEL_DATA, FULL_BUFFER, MAX_LINE, MAX_PACKET, Inbound, Sink
 from sessions.gateway.outbound import Outbound
+
+ACKED_AT = 120  # tcpi_bytes_acked in Linux's struct tcp_info
 
 
 class Packetizer(Inbound, Outbound):
@@ -30,6 +35,27 @@ class Packetizer(Inbound, Outbound):
         self._buffer[: len(heard)] = heard
         self._end = self.received = len(heard)
         self._greeted = True
+
+    def is_behind(self) -> bool:
+        """Whether something of the other side's waits here that nobody has read yet."""
+        try:
+            if not isinstance(self._socket, socket.socket):
+                return self._socket.is_behind()
+            return _count_of(self._socket, termios.FIONREAD) > 0
+        except (OSError, ValueError):
+            return False
+
+    def taken(self) -> int | None:
+        """How many bytes of ours the other side's system has taken, while more wait for it; None when nothing does."""
+        try:
+            if not isinstance(self._socket, socket.socket):
+                return self._socket.taken()
+            if not hasattr(socket, "TCP_INFO") or not _count_of(self._socket, termios.TIOCOUTQ):
+                return None
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKED_AT + 8)
+            return int.from_bytes(info[ACKED_AT : ACKED_AT + 8], sys.byteorder)
+        except (OSError, ValueError):
+            return None
 
     @property
     def closed(self) -> bool:
@@ -103,6 +129,10 @@ class Packetizer(Inbound, Outbound):
             self._switched = 0
             self._overflow = 0
             self._need_rekey = False
+
+
+def _count_of(sock: socket.socket, what: int) -> int:
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), what, bytes(4)), sys.byteorder)
 
 
 __all__ = ["CHANNEL_DATA", "FULL_BUFFER", "MAX_LINE", "MAX_PACKET", "Packetizer", "Sink"]

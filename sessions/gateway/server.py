@@ -21,6 +21,7 @@ from sessions.gateway import memory
 from sessions.gateway.books import Bookkeeper
 from sessions.gateway.borrowed import borrowed_db, kept_connections
 from sessions.gateway.entrance import Entrance
+from sessions.gateway.heartbeat import Heartbeat
 from sessions.gateway.hostkey import host_key
 from sessions.gateway.limits import Limits
 from sessions.gateway.live import LiveSession
@@ -50,6 +51,7 @@ class Gateway:
         self.throttle = shared.throttle if shared else Throttle()
         self.clerk = Bookkeeper()
         self.entrance = Entrance(self)
+        self.heartbeat: Heartbeat | None = None  # what the guard looks at (guard.py), where there is one
         self._watchdog = Watchdog(self)
         self._lock = threading.Lock()
         self._sessions: dict[UUID, LiveSession] = {}
@@ -132,6 +134,8 @@ class Gateway:
                 visitor.turn_away("Breakglass: the gateway is going down")
         self.clerk.stop(5)
         self._watchdog.stop()
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
         with borrowed_db():
             audit.record(AuditTag.GATEWAY_STOPPED, actor=None, subject=f"gateway:{self.id}", now=clock.now())
 

@@ -39,6 +39,7 @@ if not KexMLKEM768X25519.is_available():
     raise ImportError("this cryptography lacks ML-KEM: the gateway needs it for mlkem768x25519-sha256")
 
 USER_TIMEOUT_MS = 10_000
+PROBE_AFTER, PROBE_EVERY = 5, 2
 PARKED_LIMIT = 32 * 1024 * 1024
 GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 CTR = ("aes256-ctr", "aes192-ctr", "aes128-ctr")
@@ -396,9 +397,11 @@ class ServerLeg(Leg):
 
 
 def tune(sock: socket.socket) -> None:
-    """No delay, and a peer that is gone is noticed within 10 s."""
+    """No delay, and a peer whose machine doesn't answer any more is noticed within 12 s, also where nothing is sent."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)

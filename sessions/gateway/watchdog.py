@@ -2,8 +2,10 @@
 
 A tick looks at memory only and never waits, so no database, no Redis and no stuck connection delays an end. Every
 5 s, and when the doorbell rings, a worker asks the decision point again; what it says is acted on here or there by
-`LiveSession.end`, which counts once. A session that could not be confirmed for 30 s ends, for unknown means no,
+`LiveSession.end`, which counts once. A session that could not be confirmed for 60 s ends, for unknown means no,
 unless its playbook says that it outlasts an outage of the database (`hold_until_expiry`), up to the grant's end.
+
+Each turn is a heartbeat: without one for 5 s the guard outside (guard.py) ends the whole process.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from uuid import UUID
 from breakglass import clock
 from sessions.gateway import lease, memory
 from sessions.gateway.live import LiveSession
-from sessions.gateway.transport import Leg
+from sessions.gateway.watch import SILENT, Watch
 from sessions.states import EndReason
 
 if TYPE_CHECKING:
@@ -29,48 +31,15 @@ LOOK_EVERY = 1.0
 RENEW_EVERY = 5.0
 RENEW_TOGETHER = 1.0
 MOST_TOGETHER = 100
-LEASE = 30.0
+LEASE = 60.0
 SIGN_EVERY = 30.0
-KEEPALIVE_EVERY = 15.0
-SILENT = 60.0
 REKEY_EVERY = 3600.0
 WARNINGS = (600, 300, 60)
 RUSH, LULL = 20, 3.0
+STOOD_STILL = 1.0
+STEP = 1.0
 
 log = logging.getLogger("breakglass.gateway")
-
-
-class Ear:
-    """When a leg was last heard of. Both sides are asked for a sign of life, so silence means gone, or hostile."""
-
-    def __init__(self, leg: Leg, now: float) -> None:
-        self._leg = leg
-        self._count = 0
-        self._at = now
-
-    def silent_for(self, now: float) -> float:
-        """Seconds since something came; counted anew whenever that is asked and something had come."""
-        count = self._leg.packetizer.received
-        if count != self._count:
-            self._count, self._at = count, now
-        return now - self._at
-
-
-class Watch:
-    """What the watchdog remembers of one session."""
-
-    def __init__(self, session: LiveSession, now: float) -> None:
-        self.session = session
-        self.look_at = now
-        self.deadline = session.deadline
-        self.renewed = now
-        self.renewing = False
-        self.again = False
-        self.kept_alive = now
-        self.rekeyed = now
-        self.person = Ear(session.person_leg, now)
-        self.asset = Ear(session.asset_leg, now)
-        self.left_at_start = session.deadline - now
 
 
 class Watchdog:
@@ -81,8 +50,9 @@ class Watchdog:
         self._lock = threading.Lock()
         self._watches: dict[UUID, Watch] = {}
         self._buried: list[tuple[float, LiveSession]] = []
-        self._signed = self._gathered = clock.monotonic()
-        self._apart = self._last_begun = 0.0
+        self._signed = self._gathered = self._turned = clock.monotonic()
+        self._apart = self._said = clock.apart()
+        self._last_begun = 0.0
         self._begun = 0
         self._stop = threading.Event()
         self._renewers = ThreadPoolExecutor(4, thread_name_prefix="lease")
@@ -131,11 +101,14 @@ class Watchdog:
     def _run(self) -> None:
         while not self._stop.wait(TICK):
             now, wall = clock.monotonic(), clock.now()
+            self._beat()
             with self._lock:
                 watches = list(self._watches.values())
-            apart = wall.timestamp() - now
-            self._look_at(watches, now, wall, everybody=abs(apart - self._apart) > TICK)
-            self._apart = apart
+            if now - self._turned > STOOD_STILL:  # stopped, or the machine slept
+                for watch in watches:
+                    watch.forgive(now)
+            self._turned = now
+            self._look_at(watches, now, wall, everybody=self._was_set())
             if now - self._gathered >= RENEW_TOGETHER:
                 self._gathered = now
                 self._renew_soon(
@@ -145,6 +118,11 @@ class Watchdog:
             self._tidy(now)
             self._bury(now)
             self._gateway.entrance.sweep(now)
+
+    def _beat(self) -> None:
+        """A sign of life for the guard: this loop still turns."""
+        if self._gateway.heartbeat is not None:
+            self._gateway.heartbeat()
 
     def _look_at(self, watches: list[Watch], now: float, wall: datetime, *, everybody: bool) -> None:
         """Whoever has something to end, or to be told, now; and each once a second. With a thousand sessions most ticks
@@ -158,6 +136,7 @@ class Watchdog:
                 and not everybody
             ):
                 continue
+            self._beat()  # to end very many takes a while
             try:
                 self._tick(watch, now, wall)
             except Exception:  # a session that can't be watched doesn't go on
@@ -178,6 +157,22 @@ class Watchdog:
         warnings = (watch.deadline - seconds for seconds in WARNINGS if seconds not in session.warned)
         to_warn = min((at for at in warnings if at > now), default=watch.deadline)
         watch.look_at = min(now + LOOK_EVERY, watch.deadline, by_wall, idle, to_warn)
+
+    def _was_set(self) -> bool:
+        """Whether somebody set the wall clock since the last turn. A step is said once, with how far; small ones
+        are when they add up."""
+        apart = clock.apart()
+        was_set, self._apart = abs(apart - self._apart) > TICK, apart
+        moved = apart - self._said
+        if abs(moved) > STEP:
+            self._said = apart
+            log.warning(
+                "the wall clock was set %s by %.1f s: %s", "forward" if moved > 0 else "back", abs(moved),
+                "what is over by it ends now" if moved > 0 else "nobody gains time by it",
+            )  # fmt: skip
+            gateway_id, now = self._gateway.id, clock.now()
+            self._gateway.clerk.later(lambda: lease.note_step(gateway_id, moved, now))
+        return was_set
 
     def _sign(self, watches: list[Watch], now: float) -> None:
         """Leave in the database, now and then, that these sessions were confirmed: a dead gateway leaves nothing."""
@@ -231,9 +226,9 @@ class Watchdog:
         if watch.asset.silent_for(now) >= SILENT:
             session.end(EndReason.UPSTREAM_FAILED)
             return
-        if now - watch.kept_alive >= KEEPALIVE_EVERY:
-            watch.kept_alive = now
+        if watch.person.is_to_be_asked(now):
             session.person_leg.ping()
+        if watch.asset.is_to_be_asked(now):
             session.asset_leg.ping()
         if now - watch.rekeyed >= REKEY_EVERY:
             watch.rekeyed = now

@@ -41,7 +41,10 @@ def eventually(holds: Callable[[], Any], what: str) -> Any:
 
 
 def children(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    """The processes that serve. The guard is none: it is in a session of its own."""
+    pids = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    ours = os.getsid(parent)
+    return [pid for pid in pids if lives(pid) and os.getsid(pid) == ours]
 
 
 def lives(pid: int) -> bool:

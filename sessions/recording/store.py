@@ -89,6 +89,13 @@ class Store:
             if session_id:
                 yield session_id, path
 
+    def kept_folders(self) -> Iterator[UUID]:
+        """The sessions of which copies are kept on the disk."""
+        for path in sorted((self.root / "kept").glob("*-*-*-*-*")):
+            session_id = _session_of(path, "")
+            if session_id:
+                yield session_id
+
 
 def _checked(session_id: UUID) -> UUID:
     """A path is made of a UUID and nothing else, whatever a caller believes it holds."""

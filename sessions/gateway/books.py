@@ -102,7 +102,8 @@ class Bookkeeper:
         self._entries.put(entry)
 
     def ended(self, session: LiveSession) -> None:
-        totals = Totals(session.bytes_in, session.bytes_out)
+        recorded = session.recorded
+        totals = Totals(session.bytes_in, session.bytes_out, recorded.size, recorded.sha256)
         session_id, reason = session.facts.session_id, session.reason or EndReason.CRASHED
         now = session.ended_at or clock.now()
         self._entries.put(lambda: _end(session_id, reason, totals, now))

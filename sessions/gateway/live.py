@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sessions.gateway.local import Ends
     from sessions.gateway.pep import SessionAuthorization
     from sessions.gateway.transport import ServerLeg
-    from sessions.recording.recorder import Recorder
+    from sessions.recording.recorder import Progress, Recorder
     from sessions.services import FileFacts
 
 Carried = TypeVar("Carried", bound=SplicedChannel)
@@ -348,6 +348,11 @@ class LiveSession:
     def _open_channels(self) -> list[SplicedChannel]:
         with self._lock:
             return list(self._channels.values())
+
+    @property
+    def recorded(self) -> Progress:
+        """How much of the recording is on the disk; after the end all of it."""
+        return self._recorder.durable
 
     @property
     def recording_error(self) -> RecordingFailed | None:

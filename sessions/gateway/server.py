@@ -25,6 +25,7 @@ from sessions.gateway.heartbeat import Heartbeat
 from sessions.gateway.hostkey import host_key
 from sessions.gateway.limits import Limits
 from sessions.gateway.live import LiveSession
+from sessions.gateway.marks import Marks
 from sessions.gateway.shared import Line
 from sessions.gateway.throttle import Throttle
 from sessions.gateway.watchdog import Watchdog
@@ -53,6 +54,7 @@ class Gateway:
         self.entrance = Entrance(self)
         self.heartbeat: Heartbeat | None = None  # what the guard looks at (guard.py), where there is one
         self._watchdog = Watchdog(self)
+        self._marks = Marks(lambda: self.id, self._living)
         self._lock = threading.Lock()
         self._sessions: dict[UUID, LiveSession] = {}
         self._draining = threading.Event()
@@ -82,6 +84,7 @@ class Gateway:
             log.warning("%d sessions of an earlier life were ended as crashed", crashed)
         self.clerk.start()
         self._watchdog.start()
+        self._marks.start()
         log.info("listening on port %d as %s", self.port, self.id)
         if ready is not None:
             ready()
@@ -114,6 +117,10 @@ class Gateway:
         if session.reason is not None:
             self._over(session)
 
+    def _living(self) -> list[LiveSession]:
+        with self._lock:
+            return list(self._sessions.values())
+
     def _over(self, session: LiveSession) -> None:
         self._watchdog.forget(session)
         with self._all_gone:
@@ -132,6 +139,7 @@ class Gateway:
         for visitor in visitors:  # last: jumps go through them, and their people read the reason too
             if visitor.session is None:
                 visitor.turn_away("Breakglass: the gateway is going down")
+        self._marks.stop()
         self.clerk.stop(5)
         self._watchdog.stop()
         if self.heartbeat is not None:

@@ -9,6 +9,7 @@ A recording is one session and may hold several channels. Players know three of 
   [t, "h", "base64"]    bytes relayed that end inside a character; the next "o" of the channel will show them
   [t, "b", "base64"]    the exact bytes behind the "o" on the next line, where its text can't give them back: it was
                         in another encoding, or binary, of which the "o" shows the words and a dot for each other byte
+  [t, "s", "2 1048600 9f86..."]   two segments have ended: the first 1048600 bytes of this file, with that SHA-256
   [t, "e", "closed"]    the end: "closed" in order, "cut" after a failure, "recovered" after a crash
 
 So the exact bytes of a channel are its "o" texts in UTF-8, with each "b" in place of the "o" that it precedes, and
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
-OUTPUT, MARKER, RESIZE, CHANNEL, HELD, BYTES, END = "o", "m", "r", "c", "h", "b", "e"
+OUTPUT, MARKER, RESIZE, CHANNEL, HELD, BYTES, SEGMENT, END = "o", "m", "r", "c", "h", "b", "s", "e"
 CLOSED, CUT, RECOVERED = "closed", "cut", "recovered"
 MOST_CELLS = 1000
 """Columns or rows beyond this are recorded as this: a player allocates what a recording asks for."""
@@ -84,6 +85,11 @@ def stream_line(time: float, stream: Stream) -> bytes:
     return event_line(time, CHANNEL, f"{stream.channel} stderr" if stream.stderr else str(stream.channel))
 
 
+def segment_line(time: float, segments: int, size: int, sha256: str) -> bytes:
+    """Spell that so many segments have ended, at that size, with the hash of the file so far."""
+    return event_line(time, SEGMENT, f"{segments} {size} {sha256}")
+
+
 def header_line(facts: Mapping[str, Any]) -> bytes:
     """Spell the header; size and version are put into the bounds that players accept, the rest is kept as given."""
     width, height = cells(facts.get("width", 80)), cells(facts.get("height", 24))
@@ -131,6 +137,14 @@ def parse_stream(data: str) -> Stream | None:
     if not (number.isascii() and number.isdigit() and len(number) < 10) or rest not in ("", "stderr"):
         return None
     return Stream(int(number), rest == "stderr")
+
+
+def parse_segment(data: str) -> tuple[int, int, str] | None:
+    """Read what a segment event says: segments, bytes, SHA-256; None if it makes no sense."""
+    words = data.split(" ")
+    if len(words) != 3 or not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words[:2]):
+        return None
+    return int(words[0]), int(words[1]), words[2]
 
 
 def parse_bytes(data: str) -> bytes:

@@ -3,6 +3,12 @@
 Law 4 rests on this file: the relay calls `output()` before it passes the bytes on. One call is one `os.write` to a
 file opened for appending, so a SIGKILL of the process loses nothing that was relayed; a thread shared by all recorders
 calls fdatasync each second, so a power cut loses at most about a second.
+
+The file proves itself as it grows. At each MiB, or after 5 s of activity, a segment ends: the next write begins with a
+line `[t, "s", "N BYTES SHA256"]`, which says that N segments have ended, that they are the first BYTES bytes of this very
+file, and the SHA-256 of those. Each segment so holds the hash of all before it; the last one ends with the file. Such a
+pair (bytes, SHA-256 of so many first bytes) also goes into the audit trail while the session lives
+(sessions/services/marks.py), and anybody can check it: `head -c BYTES FILE | sha256sum`.
 """
 
 from __future__ import annotations
@@ -21,18 +27,25 @@ from typing import Any, Final, Protocol
 
 from sessions.recording import asciicast, files
 from sessions.recording.asciicast import Stream
+from sessions.recording.spelling import SAMPLE, binary, is_binary, shown
+from sessions.recording.syncer import SYNC_SECONDS, syncer
 
-SYNC_SECONDS: Final = 1.0
 MOST_AT_ONCE: Final = 64 * 1024
 """A longer output is written as several events, so that a reader needs little memory."""
 RESERVE: Final = 256 * 1024
-"""Room held beyond the end of each open file, touched only to end it in order when the disk is full."""
+"""Room held beyond the end of each open file, for when the disk is full: half of it for remarks, half for an orderly
+end. Output never touches it."""
+SEGMENT: Final = 1024 * 1024
+SEGMENT_SECONDS: Final = 5.0
+WORST: Final = 8
+"""How much longer than what it records an event may be: each byte of a broken encoding is shown and kept exactly."""
+LINE: Final = 512
+"""What an event takes beyond its text."""
+_BESIDE: Final = LINE + RESERVE
 STEP: Final = 1024 * 1024
 """Room is asked for in steps of this size."""
-SAMPLE: Final = 512
-CONTROLS: Final = bytes({*range(7), *range(14, 27), *range(28, 32), 127})
-"""Control characters that aren't for terminals; of random bytes one in ten is one."""
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAY_COME_BACK: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class RecordingFailed(Exception):
@@ -42,6 +55,13 @@ class RecordingFailed(Exception):
         super().__init__(f"recording {path.name}: {cause.strerror or cause}")
         self.path, self.cause = path, cause
         self.no_space = cause.errno in NO_SPACE
+
+
+class NoRoom(RecordingFailed):
+    """There is no room just now. Of what was given the first `done` bytes are recorded, the rest isn't, and the
+    recording is whole: once there is room again the caller may go on with the rest."""
+
+    done = 0
 
 
 class Clock(Protocol):
@@ -59,6 +79,7 @@ class Progress:
     size: int
     sha256: str
     seconds: float
+    segments: int = 0
 
 
 class Recorder:
@@ -78,6 +99,8 @@ class Recorder:
         self._held: dict[tuple[int, bool], tuple[bytes, float]] = {}
         self._start = clock.monotonic()
         self._last = 0.0
+        self._segments = 0
+        self._segment_full, self._segment_over = SEGMENT, SEGMENT_SECONDS
         line = asciicast.header_line(header)
         try:
             self._fd = files.create_for_append(path, line)
@@ -91,32 +114,52 @@ class Recorder:
             os.close(self._fd)
             path.unlink()
             raise RecordingFailed(path, error) from error
-        _syncer.add(self)
+        self._durable = self._progress()
+        syncer.add(self)
 
     @property
     def error(self) -> RecordingFailed | None:
         """Why the recording stopped, if it did; a watchdog may ask without a lock."""
         return self._error
 
+    @property
+    def durable(self) -> Progress:
+        """How far the recording has come on the disk itself: what a power cut can't take. Never waits."""
+        return self._durable
+
     def output(self, channel: int, data: bytes, *, stderr: bool = False) -> int:
-        """Record what is about to be shown. Returns the file's size after it: every byte given is within."""
+        """Record what is about to be shown. Returns the file's size after it: every byte given is within.
+
+        NoRoom while the disk is full: then nothing is lost, and the rest may be given again.
+        """
         stream = (channel, stderr)  # equal to a Stream, and a quarter of a microsecond cheaper
         with self._lock:
             if len(data) <= MOST_AT_ONCE:
+                if self._size + len(data) * WORST + _BESIDE > self._allocated:
+                    self._make_room(len(data) * WORST + LINE, RESERVE)
                 self._output(stream, data)
             else:
-                for start in range(0, len(data), MOST_AT_ONCE):
-                    self._output(stream, data[start : start + MOST_AT_ONCE])
+                self._outputs(stream, data)
+            return self._size
+
+    def remark(self, channel: int, data: bytes, *, stderr: bool = False) -> int:
+        """As `output`, for a line of the gateway's own: recorded out of the reserve while the disk is full."""
+        with self._lock:
+            self._make_room(len(data) * WORST + LINE, RESERVE // 2)
+            self._output((channel, stderr), data)
             return self._size
 
     def marker(self, label: str) -> int:
-        """Record a remark that players list."""
+        """Record a remark that players list; out of the reserve while the disk is full."""
         with self._lock:
-            return self._append(asciicast.event_line(self._now(), asciicast.MARKER, label))
+            line = asciicast.event_line(self._now(), asciicast.MARKER, label)
+            self._make_room(len(line) + LINE, RESERVE // 2)
+            return self._append(line)
 
     def resize(self, cols: int, rows: int, *, channel: int | None = None) -> int:
-        """Record the terminal's new size, of one channel if named."""
+        """Record the terminal's new size, of one channel if named; out of the reserve while the disk is full."""
         with self._lock:
+            self._make_room(LINE, RESERVE // 2)
             time = self._now()
             size = f"{asciicast.cells(cols)}x{asciicast.cells(rows)}"
             switch = b"" if channel is None else self._switch(time, Stream(channel))
@@ -138,8 +181,9 @@ class Recorder:
                 told = self._told
                 self._end()
                 self._closed = True
-                _syncer.remove(self)
-                self._sync()
+                syncer.remove(self)
+                if self._sync():
+                    self._durable = self._progress()
                 with self._sync_lock:
                     os.close(self._fd)
                     self._fd = -1
@@ -160,8 +204,9 @@ class Recorder:
                     self._show_held(stream)
             except RecordingFailed:
                 self._told = False  # `error` keeps it; the next caller is told
-        if self._dirty:
-            self._sync()
+            reached = self._progress() if self._dirty else None
+        if reached is not None and self._sync():
+            self._durable = reached
 
     def fail(self, cause: OSError) -> RecordingFailed:
         """Stop this recording for good: every later call to record raises."""
@@ -174,12 +219,23 @@ class Recorder:
             return
         self.fail(OSError(errno.ESTALE, "the file was removed, replaced or changed by somebody else"))
 
+    def _outputs(self, stream: tuple[int, bool], data: bytes) -> None:
+        """A long output as several events, as far as there is room."""
+        for start in range(0, len(data), MOST_AT_ONCE):
+            piece = data[start : start + MOST_AT_ONCE]
+            try:
+                self._make_room(len(piece) * WORST + LINE, RESERVE)
+            except NoRoom as full:
+                full.done = start
+                raise
+            self._output(stream, piece)
+
     def _output(self, stream: tuple[int, bool], data: bytes) -> None:
         time = self._now()
-        if len(data) >= SAMPLE and _is_binary(data):
+        if len(data) >= SAMPLE and is_binary(data):
             if stream in self._held:
                 self._show_held(stream)
-            self._append(self._switch(time, stream) + _binary(time, data))
+            self._append(self._switch(time, stream) + binary(time, data))
             return
         line = b"" if stream == self._stream else self._switch(time, stream)
         if stream not in self._held:
@@ -192,7 +248,7 @@ class Recorder:
                 return
         data = self._held.pop(stream, (b"", 0.0))[0] + data
         text, used = codecs.utf_8_decode(data, "replace", False)
-        line += _shown(time, text, data[:used])
+        line += shown(time, text, data[:used])
         if used < len(data):
             line += asciicast.bytes_line(time, asciicast.HELD, data[used:])
             self._held[stream] = (data[used:], self._clock.monotonic())
@@ -201,7 +257,7 @@ class Recorder:
     def _show_held(self, stream: tuple[int, bool]) -> None:
         data, _ = self._held.pop(stream)
         time = self._now()
-        self._append(self._switch(time, stream) + _shown(time, data.decode(errors="replace"), data))
+        self._append(self._switch(time, stream) + shown(time, data.decode(errors="replace"), data))
 
     def _switch(self, time: float, stream: tuple[int, bool]) -> bytes:
         if stream == self._stream:
@@ -218,9 +274,9 @@ class Recorder:
         if self._error or self._closed:
             self._told = True
             raise self._error or RecordingFailed(self.path, OSError(errno.EBADF, "it is closed"))
+        if self._size >= self._segment_full or self._last >= self._segment_over:
+            line = self._end_segment() + line
         try:
-            if self._size + len(line) + RESERVE > self._allocated:
-                self._hold_room(len(line))
             self._write(line)
         except OSError as error:
             self._told = True
@@ -235,8 +291,27 @@ class Recorder:
         self._digest.update(line)
         self._dirty = True
 
+    def _end_segment(self) -> bytes:
+        """The line that says what was written so far; a segment begins with it."""
+        self._segments += 1
+        self._segment_full, self._segment_over = self._size + SEGMENT, self._last + SEGMENT_SECONDS
+        return asciicast.segment_line(self._last, self._segments, self._size, self._digest.hexdigest())
+
+    def _make_room(self, most: int, spare: int) -> None:
+        """Room on the disk for `most` more bytes and `spare` beyond them, or NoRoom before anything was changed."""
+        if self._size + most + RESERVE <= self._allocated or self._error or self._closed:
+            return
+        try:
+            self._hold_room(most)
+        except OSError as error:
+            if self._size + most + spare <= self._allocated:
+                return
+            if error.errno in MAY_COME_BACK:
+                raise NoRoom(self.path, error) from error
+            self._told = True
+            raise self.fail(error) from error
+
     def _hold_room(self, need: int) -> None:
-        """Room on the disk for this event and for an orderly end: without it, fail before anything is written."""
         goal = self._size + need + RESERVE + STEP
         self._allocated = goal if files.hold_room(self._fd, self._size, goal - self._size) else sys.maxsize
 
@@ -261,70 +336,17 @@ class Recorder:
             with suppress(OSError):
                 os.ftruncate(self._fd, self._size)
 
-    def _sync(self) -> None:
+    def _sync(self) -> bool:
         with self._sync_lock:
             if self._fd < 0:
-                return
+                return False
             self._dirty = False
             try:
                 files.sync_data(self._fd)
             except OSError as error:
                 self.fail(error)
+                return False
+            return True
 
     def _progress(self) -> Progress:
-        return Progress(self._size, self._digest.hexdigest(), round(self._last, 6))
-
-
-def _is_binary(data: bytes) -> bool:
-    """Whether a long piece begins as no text in any encoding does: by its share of control characters."""
-    return len(data[:SAMPLE].translate(None, CONTROLS)) < SAMPLE - SAMPLE // 32
-
-
-def _binary(time: float, data: bytes) -> bytes:
-    """Exact bytes, and for the reader their ASCII with a dot for all else: a third of the size of escapes."""
-    return asciicast.bytes_line(time, asciicast.BYTES, data) + asciicast.dotted_line(time, data)
-
-
-def _shown(time: float, text: str, data: bytes) -> bytes:
-    """The "o" line for a text, preceded by the exact bytes where the text alone can't give them back."""
-    if not text:
-        return b""
-    line = asciicast.event_line(time, asciicast.OUTPUT, text)
-    return line if text.encode() == data else asciicast.bytes_line(time, asciicast.BYTES, data) + line
-
-
-class _Syncer:
-    """One thread for all recorders of the process; it sleeps while there is none."""
-
-    def __init__(self) -> None:
-        self._recorders: set[Recorder] = set()
-        self._some = threading.Condition()
-        self._pause = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def add(self, recorder: Recorder) -> None:
-        with self._some:
-            self._recorders.add(recorder)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="recording-sync", daemon=True)
-                self._thread.start()
-            self._some.notify()
-
-    def remove(self, recorder: Recorder) -> None:
-        with self._some:
-            self._recorders.discard(recorder)
-
-    def _run(self) -> None:
-        while True:
-            with self._some:
-                self._some.wait_for(lambda: self._recorders)
-                recorders = list(self._recorders)
-            for recorder in recorders:
-                try:
-                    recorder.tick()
-                except Exception as error:  # noqa: BLE001 - fails closed: what isn't synced must not go on
-                    recorder.fail(OSError(errno.EIO, f"the recording could not be synced: {error!r}"))
-            self._pause.wait(SYNC_SECONDS)
-
-
-_syncer = _Syncer()
+        return Progress(self._size, self._digest.hexdigest(), round(self._last, 6), self._segments)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sessions.recording import files
 from sessions.recording.recorder import RecordingFailed
+from sessions.recording.reserve import Reserve
 
 PLAIN: Final = ".cast"
 SEALED: Final = ".cast.sealed"
@@ -33,9 +34,11 @@ class Store:
     """The recordings of one house. Every folder is 0700 and every file 0600."""
 
     def __init__(self, data_dir: Path, *, least_free: int = LEAST_FREE) -> None:
-        """`data_dir` is the house's; recordings live in its folder of that name."""
+        """`data_dir` is the house's; recordings live in its folder of that name. `least_free` bytes must be free beside
+        the reserve, which is as large, for a session to begin."""
         self.root = data_dir / "recordings"
         self.least_free = least_free
+        self.reserve = Reserve(self.root / "reserve", least_free)
 
     def prepare(self) -> None:
         """Make the folders, private to us; also where somebody opened them up."""

@@ -52,6 +52,8 @@ class Totals:
 
     bytes_in: int
     bytes_out: int
+    recorded: int = 0
+    recorded_sha256: str = ""
 
 
 @dataclass(frozen=True)

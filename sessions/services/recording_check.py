@@ -1,4 +1,8 @@
-"""Are the recordings what was sealed? Each is held against its own seal, the database's memory and the audit trail."""
+"""Are the recordings what was sealed? Each is held against its own seal, the database's memory and the audit trail.
+
+The trail knows of a recording before it is sealed (marks.py): also one that is still open, or that a crash left behind,
+is missed when it is gone, and noticed when it is shorter or another.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ from sessions.models import Recording
 from sessions.recording import seal
 from sessions.recording.sealed import MAGIC, Manifest, RecordingDamaged
 from sessions.recording.store import SEALED
+from sessions.recording.transcript import read_file
+from sessions.services import marks
+from sessions.services.marks import Mark
 from sessions.services.recordings import recording_key, seal_key, store
 from sessions.states import RecordingState, SessionState
 
@@ -49,8 +56,7 @@ def find(word: str) -> Recording | None:
 
 def check_all() -> Iterator[Checked]:
     """Every recording on record, then every file that is on no record."""
-    for recording in Recording.objects.select_related("session").order_by("session__number").iterator():
-        yield check(recording)
+    yield from against_the_trail()
     place = store()
     known = set(Recording.objects.values_list("session_id", flat=True))
     found = [(session_id, path) for session_id, path in place.sealed_recordings()]
@@ -60,11 +66,22 @@ def check_all() -> Iterator[Checked]:
             yield Checked(path.name, Verdict.DAMAGED, "there is a file, but no session in the database")
 
 
+def against_the_trail() -> Iterator[Checked]:
+    """Every recording on record: missing, altered, or shorter than the audit trail says; open ones too."""
+    last = marks.last_marks()
+    for recording in Recording.objects.select_related("session").order_by("session__number").iterator():
+        yield _check(recording, last.get(recording.session.label))
+
+
 def check(recording: Recording) -> Checked:
-    """One recording: its file, its manifest as the database remembers it, its row in the audit trail."""
+    """One recording: its file, its manifest as the database remembers it, its rows in the audit trail."""
+    return _check(recording, marks.last_mark(recording.session))
+
+
+def _check(recording: Recording, mark: Mark | None) -> Checked:
     name = recording.session.label
     if recording.state == RecordingState.OPEN:
-        return _check_open(recording)
+        return _check_open(recording, mark)
     try:
         manifest = seal.verify(
             store().sealed_path(recording.session_id),
@@ -78,7 +95,7 @@ def check(recording: Recording) -> Checked:
         return Checked(name, Verdict.DAMAGED, f"it can't be read: {error}")
     except RecordingDamaged as damage:
         return Checked(name, Verdict.DAMAGED, f"{damage.place}: {damage.what}")
-    problem = _against_the_record(recording, manifest)
+    problem = _against_the_record(recording, manifest) or _against_the_mark(recording, manifest, mark)
     return (
         Checked(name, Verdict.DAMAGED, problem)
         if problem
@@ -111,15 +128,44 @@ def check_file(path: Path) -> Checked:
     return Checked(path.name, Verdict.DAMAGED if problem else Verdict.INTACT, what)
 
 
-def _check_open(recording: Recording) -> Checked:
+def _check_open(recording: Recording, mark: Mark | None) -> Checked:
     session = recording.session
-    if session.state != SessionState.ENDED:
-        return Checked(session.label, Verdict.OPEN, "the session is going on")
-    if store().open_path(session.pk).exists() or store().sealed_path(session.pk).exists():
+    going_on = session.state != SessionState.ENDED
+    if not going_on and store().sealed_path(session.pk).exists():
         return Checked(session.label, Verdict.OPEN, recording.problem or "it waits to be sealed")
-    if session.bytes_out == 0:
-        return Checked(session.label, Verdict.OPEN, "nothing was relayed, so nothing was recorded")
-    return Checked(session.label, Verdict.DAMAGED, "the file is missing and was never sealed")
+    try:
+        plain = store().open_path(session.pk)
+        problem = marks.problem_with(mark, read_file(plain)) if mark else ""
+        there = plain.exists()
+    except FileNotFoundError:
+        problem, there = "", False
+    if problem:
+        return Checked(session.label, Verdict.DAMAGED, problem)
+    if there:
+        waits = recording.problem or "it waits to be sealed"
+        return Checked(session.label, Verdict.OPEN, "the session is going on" if going_on else waits)
+    return _check_missing(recording, mark, going_on=going_on)
+
+
+def _check_missing(recording: Recording, mark: Mark | None, *, going_on: bool) -> Checked:
+    """No file: before a session is live, and where the asset wasn't reached, there may be none."""
+    session = recording.session
+    if mark is not None or session.bytes_out or marks.was_live(session):
+        missing = "the file is missing" + ("" if going_on else " and was never sealed")
+        knows = f": {marks.told_of(mark)}" if mark else ", though the session was live"
+        return Checked(session.label, Verdict.DAMAGED, missing + knows)
+    if going_on:
+        return Checked(session.label, Verdict.OPEN, "the session is going on")
+    return Checked(session.label, Verdict.OPEN, "nothing was relayed, so nothing was recorded")
+
+
+def _against_the_mark(recording: Recording, manifest: Manifest, mark: Mark | None) -> str:
+    """How the sealed recording contradicts what the trail knew before it was sealed, or nothing."""
+    if mark is None or (mark.bytes, mark.sha256) == (manifest.size, manifest.sha256):
+        return ""
+    place = store().sealed_path(recording.session_id)
+    pieces = seal.open_sealed(place, recording_key(), seal_key().public_key(), manifest=manifest)
+    return marks.problem_with(mark, pieces)
 
 
 def _against_the_record(recording: Recording, manifest: Manifest) -> str:

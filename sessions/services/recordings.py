@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -23,10 +24,15 @@ from sessions.models import Recording
 from sessions.queries import channel_kinds, session_for, thing_of_session
 from sessions.recording import seal
 from sessions.recording.files import RecordingBusy
+from sessions.recording.recorder import NO_SPACE
 from sessions.recording.recovery import recover
 from sessions.recording.sealed import Manifest, RecordingDamaged
 from sessions.recording.store import Store
+from sessions.recording.transcript import read_file
+from sessions.services import marks
 from sessions.states import RecordingState, SessionState
+
+NO_ROOM_TO_SEAL = "the disk is full; it waits to be sealed until there is room"
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +63,17 @@ def seal_recording(session_id: UUID, now: datetime) -> bool:
     plain, out = place.open_path(session_id), place.sealed_path(session_id)
     try:
         crashed = plain.exists() and recover(plain).crashed
-        manifest = seal.seal(plain, out, recording_key(), seal_key(), _facts(recording))
+        problem = _against_the_trail(recording, plain)
+        manifest = seal.seal(plain, out, recording_key(), seal_key(), _facts(recording) | problem)
     except RecordingBusy:
         return False
     except FileNotFoundError:
         return _note_missing(recording, now)
     except (OSError, RecordingDamaged) as error:
-        _note_problem(recording, str(error), now)
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            _wait_for_room(recording)
+        else:
+            _note_problem(recording, str(error), now)
         return False
     _commit_seal(recording, manifest, crashed, now)
     return True
@@ -90,7 +100,7 @@ def open_replay(
         raise refuse(RefusalCode.NOT_ALLOWED, verb=Verb.REPLAY_SESSION, who=who)
     recording = session.recording
     if recording.state == RecordingState.OPEN or recording.manifest is None:
-        if recording.problem:
+        if recording.problem and recording.problem != NO_ROOM_TO_SEAL:
             # It can't be sealed as it is: waiting won't help, the auditors know.
             raise refuse(RefusalCode.RECORDING_DAMAGED, where=recording.problem)
         raise refuse(RefusalCode.RECORDING_OPEN)
@@ -134,8 +144,24 @@ def _facts(recording: Recording) -> dict[str, Any]:
     }
 
 
+def _against_the_trail(recording: Recording, plain: Path) -> dict[str, str]:
+    """What is to be sealed isn't what the audit trail knew: it is sealed as it is, and its seal says so."""
+    mark = marks.last_mark(recording.session)
+    if mark is None or not plain.exists():
+        return {}
+    problem = marks.problem_with(mark, read_file(plain))
+    return {"problem": problem} if problem else {}
+
+
+def _wait_for_room(recording: Recording) -> None:
+    """A full disk damages nothing: the plain file stays, and the sweep tries again."""
+    log.warning("recording of session %s waits to be sealed: the disk is full", recording.session_id)
+    Recording.objects.filter(pk=recording.pk, problem="").update(problem=NO_ROOM_TO_SEAL)
+
+
 def _commit_seal(recording: Recording, manifest: Manifest, crashed: bool, now: datetime) -> None:
     recovered = crashed or manifest.ended == "recovered"
+    problem = str(manifest.facts.get("problem", ""))
     state = RecordingState.RECOVERED if recovered else RecordingState.SEALED
     with transaction.atomic():
         moved = Recording.objects.filter(pk=recording.pk, state=RecordingState.OPEN).update(
@@ -146,7 +172,7 @@ def _commit_seal(recording: Recording, manifest: Manifest, crashed: bool, now: d
             seconds=manifest.duration_us / 1_000_000,
             sealed_at=now,
             recovered=recovered,
-            problem="",
+            problem=problem[:300],
         )
         if not moved:
             return
@@ -159,11 +185,14 @@ def _commit_seal(recording: Recording, manifest: Manifest, crashed: bool, now: d
             "signature": manifest.signature,
         }
         audit.append(tag, actor=None, subject=recording.session, now=now, data=data)
+        if problem:
+            _alarm(recording, "the audit trail", problem, None, now)
 
 
 def _note_missing(recording: Recording, now: datetime) -> bool:
     """No file: either nothing was ever relayed (the recorder never began), or somebody removed it. Both are said."""
-    _note_problem(recording, "there is no file", now)
+    mark = marks.last_mark(recording.session)
+    _note_problem(recording, "there is no file" + (f": {marks.told_of(mark)}" if mark else ""), now)
     return False
 
 

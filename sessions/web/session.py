@@ -23,6 +23,7 @@ from breakglass.web import live
 from breakglass.web.who import can, demand, person_of
 from sessions import queries, services
 from sessions.models import Recording, SSHSession
+from sessions.services.recordings import NO_ROOM_TO_SEAL
 from sessions.states import OPEN_STATES, RecordingState, SessionState
 
 TEMPLATE = "gateway/parts/session_live.html"
@@ -141,6 +142,7 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "state": _state(session),
         "recording": recording,
         "ready": ready,
+        "waits_for_room": recording is not None and recording.problem == NO_ROOM_TO_SEAL,
         "may_replay": can(person, Verb.REPLAY_SESSION, thing),
         "may_kill": is_open and session.kill_requested_at is None and can(person, Verb.KILL_SESSION, thing),
         "approvals": list(session.grant.request.approvals.all()),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sessions.recording import files
-from sessions.recording.recorder import Recorder, RecordingFailed
+from sessions.recording.recorder import NoRoom, Recorder, RecordingFailed
 from sessions.recording.transcript import exact_bytes, read_file
 from tests.recording.scene import REPOSITORY, HandClock, events
 
@@ -30,32 +30,75 @@ def fill(recorder: Recorder, piece: bytes = b"x" * 1000) -> tuple[bytes, Recordi
     return relayed, failure.value
 
 
-def test_a_full_disk_refuses_relays_nothing_unrecorded_and_ends_in_order(
+def resize(disk: Path, size: str) -> None:
+    """The small disk of the test with more room, as when somebody frees some."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+
+
+def take_the_rest(disk: Path) -> Path:
+    """Somebody else fills what is left; returns what they filled."""
+    ballast = disk / "somebody else's"
+    with pytest.raises(OSError), ballast.open("wb", buffering=0) as other:
+        while True:
+            if other.write(b"x" * 4096) < 4096:
+                raise OSError(errno.ENOSPC, "full")
+    return ballast
+
+
+def test_a_full_disk_takes_no_output_but_remarks_and_an_orderly_end(small_disk: Path, record: Start) -> None:
+    recorder = record(small_disk / "a.cast")
+    relayed, failure = fill(recorder)
+    assert isinstance(failure, NoRoom)
+    assert failure.no_space
+    assert len(relayed) > 2_000_000
+    take_the_rest(small_disk)
+    size = recorder.path.stat().st_size
+    with pytest.raises(NoRoom):
+        recorder.output(1, b"never relayed" * 1000)
+    assert (recorder.error, recorder.path.stat().st_size) == (None, size)
+    recorder.marker("a remark")
+    recorder.resize(9, 9)
+    recorder.remark(1, b"Breakglass: the disk is full\r\n")
+    recorder.close()
+    told = b"Breakglass: the disk is full\r\n"
+    assert b"".join(exact_bytes(read_file(recorder.path), 1)) == relayed + told
+    assert events(recorder.path)[-1][1:] == ["e", "closed"]
+
+
+def test_remarks_leave_the_half_of_the_reserve_that_an_orderly_end_needs(
     small_disk: Path, record: Start
 ) -> None:
     recorder = record(small_disk / "a.cast")
-    relayed, failure = fill(recorder)
-    assert failure.no_space
-    assert len(relayed) > 2_000_000
-    assert recorder.error is failure
-    for call in (
-        lambda: recorder.output(1, b"more"),
-        lambda: recorder.marker("more"),
-        lambda: recorder.resize(9, 9),
-    ):
-        with pytest.raises(RecordingFailed):
-            call()
-    (small_disk / "somebody else's").write_bytes(b"")
-    with pytest.raises(OSError), (small_disk / "somebody else's").open("wb", buffering=0) as other:
-        while True:  # the rest of the disk goes too: the reserve must be ours
-            if other.write(b"x" * 4096) < 4096:
-                raise OSError(errno.ENOSPC, "full")
+    fill(recorder)
+    take_the_rest(small_disk)
+    with pytest.raises(NoRoom):
+        while True:
+            recorder.marker("a remark" * 100)
+    recorder.fail(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    with pytest.raises(RecordingFailed):
+        recorder.marker("too late")
     recorder.close()
-    assert b"".join(exact_bytes(read_file(recorder.path), 1)) == relayed
     last = events(recorder.path)[-2:]
     assert last[0][1] == "m"
     assert "No space left" in last[0][2]
     assert last[1][1:] == ["e", "cut"]
+
+
+@pytest.mark.parametrize("length", [1000, 300_000])
+def test_once_there_is_room_again_the_recording_goes_on_where_it_stopped(
+    small_disk: Path, record: Start, length: int
+) -> None:
+    recorder = record(small_disk / "a.cast")
+    piece = os.urandom(length)
+    whole, failure = fill(recorder, piece)
+    assert isinstance(failure, NoRoom)
+    resize(small_disk, "8m")
+    rest = piece[failure.done :]
+    assert len(rest) > 0
+    recorder.output(1, rest)
+    recorder.close()
+    assert b"".join(exact_bytes(read_file(recorder.path), 1)) == whole + piece
+    assert events(recorder.path)[-1][1:] == ["e", "closed"]
 
 
 def test_a_disk_without_room_starts_no_recording(small_disk: Path, record: Start) -> None:
@@ -71,7 +114,7 @@ def test_a_disk_without_room_starts_no_recording(small_disk: Path, record: Start
 LIMITED = """
 import sys, time
 from pathlib import Path
-from sessions.recording.recorder import Recorder, RecordingFailed
+from sessions.recording.recorder import NoRoom, Recorder, RecordingFailed
 recorder = Recorder(Path(sys.argv[1]), {"width": 80, "height": 24}, clock=time)
 relayed = 0
 try:

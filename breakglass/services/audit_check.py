@@ -104,10 +104,10 @@ def verify(sizes: Collection[int] = (), processes: int = 1) -> VerifyResult:
     return result
 
 
-def walk(first: int, last: int, sizes: Collection[int] = ()) -> Part:
-    """The rows `first` to `last`, as far as they hold."""
+def walk(first: int, last: int, sizes: Collection[int] = (), tree: CompactRange | None = None) -> Part:
+    """The rows `first` to `last`, as far as they hold. They grow on a copy of `tree`, if one is given."""
     previous, count = b"", first - 1
-    begin, ranged, marks = b"", CompactRange(), {}
+    begin, ranged, marks = b"", tree.copy() if tree else CompactRange(), {}
     wanted = sorted({size for size in sizes if first <= size <= last}, reverse=True)
     for page in _pages(first, last):
         if not begin:

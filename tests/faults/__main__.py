@@ -1,33 +1,101 @@
-"""`make faults`: each bad day several times, as a table."""
+"""`make faults`: every bad day many times over, as a table. The exit code is 1 where something demanded was not kept.
+
+--only NAME        one condition; may be given again. --list names them
+--runs N           instead of what each takes by itself
+--json FILE        keep every measured value
+--markdown PAGE    put the table into PAGE, between its markers
+--from FILE        measure nothing: the table of what --json kept
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
-import statistics
+import platform
 import sys
-import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
-from tests.faults.days import DAYS
-from tests.support import stack as stacks
+from tests.faults import table
+from tests.faults.table import Condition, Demand, Row, Towns
+
+BEGIN, END = "<!-- table: python -m tests.faults -->", "<!-- end of table -->"
 
 
 def main() -> int:
-    rounds = int(os.environ.get("ROUNDS", "3"))
-    failed = False
-    with tempfile.TemporaryDirectory(prefix="breakglass-faults-") as folder:
-        stack = stacks.start(Path(folder) / "demo")
-        try:
-            print(f"| bad day | measured, {rounds} times | median s | worst s | promised s |")
-            print("|---|---|---|---|---|")
-            for day in DAYS:
-                times = [day.live(stack) for _ in range(rounds)]
-                failed |= max(times) > day.limit
-                figures = f"{statistics.median(times):.2f} | {max(times):.2f} | {day.limit:.0f}"
-                print(f"| {day.what} | {day.measures} | {figures} |", flush=True)
-        finally:
-            stack.stop()
-    return int(failed)
+    options = _options()
+    chosen = [one for one in table.conditions() if not options.only or one.name in options.only]
+    if options.list:
+        print("\n".join(f"{one.name:20} {one.what}" for one in chosen))
+        return 0
+    if options.kept:
+        kept = json.loads(options.kept.read_text())
+        rows = [_row(plain) for plain in kept["rows"]]
+        print("\n".join((*table.HEAD, *map(table.line, rows))))
+    else:
+        kept = {"facts": _facts(), "rows": []}
+        rows = _measure(chosen, options.runs)
+        kept["rows"] = [row.plain() for row in rows]
+    if options.json:
+        options.json.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+    if options.markdown:
+        _put(options.markdown, kept["facts"], rows)
+    return int(not all(row.is_kept for row in rows))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", action="append", metavar="NAME")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="PAGE")
+    parser.add_argument("--from", dest="kept", type=Path, metavar="FILE")
+    return parser.parse_args()
+
+
+def _measure(chosen: list[Condition], runs: int | None) -> list[Row]:
+    towns, rows = Towns(), []
+    print("\n".join(table.HEAD), flush=True)
+    try:
+        for condition in chosen:
+            started = time.monotonic()
+            found = table.rows_of(condition, towns, runs or condition.runs)
+            print("\n".join(map(table.line, found)), flush=True)
+            print(f"{condition.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            rows += found
+    finally:
+        towns.close()
+    return rows
+
+
+def _row(plain: dict[str, Any]) -> Row:
+    demand = Demand(**plain["demand"])
+    return Row(plain["condition"], plain["measure"], plain["values"], demand, plain["problem"])
+
+
+def _put(page: Path, facts: dict[str, str], rows: list[Row]) -> None:
+    head, _, rest = page.read_text().partition(BEGIN)
+    tail = rest.partition(END)[2]
+    words = f"Measured {facts['when']} on {facts['machine']}; load {facts['load']} at the start."
+    lines = "\n".join((*table.HEAD, *map(table.line, rows)))
+    page.write_text(f"{head}{BEGIN}\n\n{words}\n\n{lines}\n\n{END}{tail}")
+
+
+def _facts() -> dict[str, str]:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    processor = names[0].partition(":")[2].strip() if names else platform.machine()
+    return {
+        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "machine": f"{os.cpu_count()} cores of {processor}, {platform.system()} {platform.release()}, loopback",
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
 
 
 if __name__ == "__main__":

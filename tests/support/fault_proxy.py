@@ -1,11 +1,14 @@
-"""A TCP proxy whose network can fail: cut every connection, or go silent without closing any."""
+"""A TCP proxy whose network can fail: cut every connection, swallow what is sent, hold it back, delay it, or let it trickle."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 from types import TracebackType
+
+CHUNK = 64 * 1024
 
 
 class FaultProxy:
@@ -13,11 +16,14 @@ class FaultProxy:
 
     def __init__(self, host: str, to_port: int) -> None:
         self._target = (host, to_port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = int(self._listener.getsockname()[1])
         self._flowing = threading.Event()
         self._flowing.set()
         self._refusing = False
+        self._swallowing = False
+        self._delay = 0.0
+        self._rate = 0.0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
@@ -33,16 +39,32 @@ class FaultProxy:
                 _reset(end)
 
     def stall(self) -> None:
-        """From now on nothing arrives, in either direction; no connection is closed."""
+        """From now on nothing arrives, in either direction; no connection is closed, and what waits arrives later."""
         self._flowing.clear()
 
+    def blackhole(self) -> None:
+        """From now on whatever is sent, in either direction, is lost, a goodbye too; no connection is closed: half open."""
+        self._swallowing = True
+
+    def delay(self, seconds: float) -> None:
+        """From now on everything takes so much longer."""
+        self._delay = seconds
+
+    def trickle(self, bytes_a_second: float) -> None:
+        """From now on each direction of each connection is that slow."""
+        self._rate = bytes_a_second
+
     def mend(self) -> None:
-        """The network works again; what was held back arrives."""
-        self._refusing = False
+        """The network works again; what was held back arrives, what was swallowed doesn't."""
+        self._refusing = self._swallowing = False
+        self._delay = self._rate = 0.0
         self._flowing.set()
 
     def close(self) -> None:
         self.mend()
+        # Closing alone leaves a thread in accept() where it is, and the port open.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut(refuse=True)
 
@@ -79,11 +101,18 @@ class FaultProxy:
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(64 * 1024):
+            while data := source.recv(max(1, int(self._rate / 10)) if self._rate else CHUNK):
                 self._flowing.wait()
+                if self._swallowing:
+                    continue
+                if self._delay:
+                    time.sleep(self._delay)
+                if self._rate:
+                    time.sleep(len(data) / self._rate)
                 sink.sendall(data)
             self._flowing.wait()
-            sink.shutdown(socket.SHUT_WR)
+            if not self._swallowing:
+                sink.shutdown(socket.SHUT_WR)
 
 
 def _reset(end: socket.socket) -> None:

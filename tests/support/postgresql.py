@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -16,6 +17,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+
+from tests.support.ports import free_port
+from tests.support.sshd import descendants
 
 # Tests may lose their database with the machine: speed before durability.
 FAST = (
@@ -49,6 +53,8 @@ class Cluster:
     programs: Path
     dir: Path
     user: str | None
+    port: int = 0
+    """On loopback; 0: its Unix socket alone."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -56,13 +62,15 @@ class Cluster:
         return f"postgresql://breakglass@/breakglass?host={quote(str(self.dir), safe='')}"
 
     @staticmethod
-    def start() -> Cluster:
+    def start(*, tcp: bool = False) -> Cluster:
+        """A fresh server; with `tcp` it listens on a port of loopback too."""
         programs = find_programs()
         if programs is None:
             raise SystemExit("PostgreSQL is not installed:  sudo apt-get install postgresql")
         # A short path of its own: the other user must be able to enter it, and sockets take 107 bytes.
         folder = Path(tempfile.mkdtemp(prefix="breakglass-pg-"))
-        cluster = Cluster(programs, folder, _other_user() if os.getuid() == 0 else None)
+        user = _other_user() if os.getuid() == 0 else None
+        cluster = Cluster(programs, folder, user, free_port() if tcp else 0)
         if cluster.user:
             account = pwd.getpwnam(cluster.user)
             os.chown(folder, account.pw_uid, account.pw_gid)
@@ -72,6 +80,26 @@ class Cluster:
         cluster._await().execute("CREATE DATABASE breakglass")
         return cluster
 
+    def send(self, number: signal.Signals) -> None:
+        """To the server and to all that it has started; each of those leads a process group of its own."""
+        for process in self.processes:
+            if process.poll() is None:
+                below = descendants(process.pid)
+                for pid in (process.pid, *below):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
+
+    def serve_again(self) -> None:
+        """After it was killed; nothing where it lives."""
+        if self.processes[0].poll() is None:
+            try:
+                self.processes[0].wait(0.2)  # it may be dying
+            except subprocess.TimeoutExpired:
+                return
+        self.processes.clear()
+        self._serve(str(self.dir / "data"))
+        self._await().close()
+
     def stop(self) -> None:
         for process in self.processes:
             process.send_signal(signal.SIGQUIT)
@@ -80,7 +108,8 @@ class Cluster:
 
     def _serve(self, data: str) -> None:
         """A child of this process that ends with it, however that ends."""
-        settings = [word for setting in FAST for word in ("-c", setting)]
+        listen = (f"port={self.port}", "listen_addresses=127.0.0.1") if self.port else ()
+        settings = [word for setting in (*FAST, *listen) for word in ("-c", setting)]
         with (self.dir / "log").open("wb") as log:
             process = subprocess.Popen(
                 [str(self.programs / "postgres"), "-D", data, "-k", str(self.dir), *settings],
@@ -95,8 +124,9 @@ class Cluster:
         while True:
             try:
                 return psycopg.connect(
-                    host=str(self.dir), user="breakglass", dbname="postgres", autocommit=True
-                )
+                    host=str(self.dir), port=self.port or 5432, user="breakglass", dbname="postgres",
+                    autocommit=True,
+                )  # fmt: skip
             except psycopg.OperationalError:
                 if self.processes[0].poll() is not None or time.monotonic() > until:
                     raise RuntimeError(

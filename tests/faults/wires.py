@@ -1,0 +1,58 @@
+"""A connection that is cut without a word: nothing arrives any more and nobody says goodbye."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+
+from tests.faults.shift import at_work
+from tests.faults.table import Condition, Demand, Measured, Towns
+from tests.support.fault_proxy import FaultProxy
+
+ORDER = 50
+MOST_FAULTS = 4
+NOTICED = "from the cut until the other side is told"
+WITHIN = {NOTICED: Demand(most=15.0)}
+
+
+def half_open_client(towns: Towns, runs: int) -> Measured:
+    return _half_open(towns, runs, asset_side=False)
+
+
+def half_open_target(towns: Towns, runs: int) -> Measured:
+    return _half_open(towns, runs, asset_side=True)
+
+
+def _half_open(towns: Towns, runs: int, *, asset_side: bool) -> Measured:
+    """Several proxies with a few sessions each, one cut after the other; noticed is what closes the other side's socket."""
+    faults = max(1, min(MOST_FAULTS, runs // 2))
+    town = towns.of()
+    before = town.asset_port if asset_side else town.gateway.port
+    values = []
+    with ExitStack() as stack:
+        proxies = [stack.enter_context(FaultProxy("127.0.0.1", before)) for _ in range(faults)]
+        shifts = []
+        for proxy in proxies:
+            count = math.ceil(runs / faults)
+            if asset_side:
+                town.office.ask("move", asset="far", port=proxy.port)
+                shifts.append(stack.enter_context(at_work(town, count, grants=1, asset="far")))
+            else:
+                shifts.append(stack.enter_context(at_work(town, count, grants=1, port=proxy.port)))
+        cuts = []
+        for number, proxy in enumerate(proxies):
+            time.sleep(0.7 * bool(number))  # not all in step with the gateway's own rounds
+            cuts.append(time.monotonic())
+            proxy.blackhole()
+        end = "person" if asset_side else "asset"
+        for shift, cut in zip(shifts, cuts, strict=True):
+            values += [at - cut for at in shift.until_told(end)]
+            shift.books(["upstream_failed" if asset_side else "client_lost"])
+    return {NOTICED: values}
+
+
+CONDITIONS = (
+    Condition("half-open-client", "half-open client (cut, no FIN)", half_open_client, WITHIN, runs=20, few=2),
+    Condition("half-open-target", "half-open target (cut, no FIN)", half_open_target, WITHIN, runs=20, few=2),
+)

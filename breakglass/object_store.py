@@ -19,9 +19,7 @@ _OPTIONS: Final = {"region", "tls", "style", "write"}
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX: Final = re.compile(r"(?:[A-Za-z0-9._-]+/)*[A-Za-z0-9._-]+")
 SHAPE: Final = "s3://KEY:SECRET@HOST:PORT/BUCKET/PREFIX?region=REGION"
-CONNECT_SECONDS: Final = 5
-READ_SECONDS: Final = 20
-PART: Final = 16 * 1024 * 1024
+BACKEND: Final = "sessions.object_storage.RecordingsStorage"
 
 
 @dataclass(frozen=True)
@@ -44,19 +42,6 @@ class ObjectStore:
 
     def as_django(self) -> dict[str, Any]:
         """An entry of Django's STORAGES."""
-        from boto3.s3.transfer import TransferConfig
-        from botocore.config import Config
-
-        client = Config(
-            signature_version="s3v4",
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": 2},
-            s3={"addressing_style": self.style},
-            # What AWS alone understands is left out: we read back and hash anyway.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
         options = {
             "endpoint_url": self.endpoint,
             "bucket_name": self.bucket,
@@ -64,13 +49,9 @@ class ObjectStore:
             "access_key": self.key or None,
             "secret_key": self.secret or None,
             "region_name": self.region,
-            "file_overwrite": True,
-            "client_config": client,
-            "transfer_config": TransferConfig(
-                multipart_threshold=PART, multipart_chunksize=PART, use_threads=False
-            ),
+            "addressing_style": self.style,
         }
-        return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
+        return {"BACKEND": BACKEND, "OPTIONS": options}
 
 
 def parse(address: str) -> ObjectStore:

@@ -19,6 +19,18 @@ def sweep() -> None:
     services.chase_overdue(now)
 
 
+@shared_task(name="sessions.store")
+def store() -> None:
+    """Bring what is sealed to the object store, where one is set."""
+    services.store_due(clock.now)
+
+
+@shared_task(name="sessions.retain")
+def retain() -> None:
+    """Delete what is past its time and not held."""
+    services.delete_due(clock.now())
+
+
 @shared_task(name="sessions.seal")
 def seal(session_id: str) -> None:
     """Seal one recording."""

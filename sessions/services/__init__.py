@@ -17,8 +17,10 @@ from sessions.services.lifecycle import (
 )
 from sessions.services.receipts import Cut
 from sessions.services.receipts import complete as complete_receipt
-from sessions.services.recordings import open_replay, seal_due, seal_recording
+from sessions.services.recordings import open_replay, read_recording, seal_due, seal_recording
+from sessions.services.retention import delete_due, hold, unhold
 from sessions.services.reviews import chase_overdue, open_due_reviews, open_review, sign_review
+from sessions.services.storing import store_due, store_recording
 
 __all__ = [
     "ChannelFacts",
@@ -28,8 +30,10 @@ __all__ = [
     "Totals",
     "chase_overdue",
     "complete_receipt",
+    "delete_due",
     "end_session",
     "freeze",
+    "hold",
     "kill",
     "mark_live",
     "open_due_reviews",
@@ -37,6 +41,7 @@ __all__ = [
     "open_replay",
     "open_review",
     "open_session",
+    "read_recording",
     "recover_abandoned",
     "recover_crashed",
     "refuse_channel",
@@ -45,5 +50,8 @@ __all__ = [
     "seal_due",
     "seal_recording",
     "sign_review",
+    "store_due",
+    "store_recording",
     "unfreeze",
+    "unhold",
 ]

@@ -19,8 +19,11 @@ from breakglass.services import audit
 from sessions.models import FileOperation
 from sessions.queries import file_operation, session_for, thing_of_session
 from sessions.recording import kept
+from sessions.recording.keyring import KeyUnavailable
 from sessions.recording.sealed import RecordingDamaged
-from sessions.services.recordings import recording_key, store
+from sessions.services import holdings, retention
+from sessions.services.recording_keys import keyring
+from sessions.services.remote import StoreAway
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def open_kept_copy(
 ) -> tuple[FileOperation, Iterator[bytes]]:
     """The kept copy of what the operation `label` (such as 2.1) moved, checked whole, the viewing in the audit trail.
 
-    Raises Refused `not_found`, `not_allowed`, `recording_damaged`.
+    Raises Refused `not_found`, `not_allowed`, `recording_deleted`, `recording_unavailable`, `recording_damaged`.
     """
     session = session_for(person, session_id)
     if not permissions.may(actor_of(person), Verb.REPLAY_SESSION, thing_of_session(session)):
@@ -70,9 +73,13 @@ def open_kept_copy(
     row = file_operation(session, label)
     if row is None or not row.kept:
         raise refuse(RefusalCode.NOT_FOUND, what="kept file")
+    retention.refuse_deleted(session.recording)
     try:
-        path = store().kept_path(session_id, row.channel, row.number)
-        pieces = kept.open_kept(path, recording_key(), row.sha256)
+        path = holdings.store().kept_path(session_id, row.channel, row.number)
+        keys, found = keyring(), holdings.open_file(session.recording, path)
+        pieces = kept.open_kept_source(found.path, found.source, found.newer_wrap, keys, row.sha256)
+    except (StoreAway, KeyUnavailable) as error:
+        raise refuse(RefusalCode.RECORDING_UNAVAILABLE, why=str(error)) from error
     except (OSError, RecordingDamaged) as error:
         where = error.place if isinstance(error, RecordingDamaged) else "the kept file can't be read"
         raise refuse(RefusalCode.RECORDING_DAMAGED, where=where) from error

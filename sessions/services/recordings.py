@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from django.conf import settings
 from django.db import transaction
 
 from breakglass.domain import permissions
@@ -19,17 +17,20 @@ from breakglass.domain.permissions import AUDITORS, Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
 from breakglass.queries import actor_of, people_in
-from breakglass.services import audit, notices, vault
+from breakglass.services import audit, notices
 from sessions.models import Recording
 from sessions.queries import channel_kinds, session_for, thing_of_session
 from sessions.recording import seal
 from sessions.recording.files import RecordingBusy
+from sessions.recording.keyring import KeyUnavailable
 from sessions.recording.recorder import NO_SPACE
 from sessions.recording.recovery import recover
 from sessions.recording.sealed import Manifest, RecordingDamaged
-from sessions.recording.store import Store
 from sessions.recording.transcript import read_file
-from sessions.services import marks
+from sessions.services import holdings, marks, retention
+from sessions.services.holdings import store
+from sessions.services.recording_keys import keyring, recording_key, seal_key
+from sessions.services.remote import StoreAway
 from sessions.states import RecordingState, SessionState
 
 NO_ROOM_TO_SEAL = "the disk is full; it waits to be sealed until there is room"
@@ -37,17 +38,16 @@ NO_ROOM_TO_SEAL = "the disk is full; it waits to be sealed until there is room"
 log = logging.getLogger(__name__)
 
 
-def store() -> Store:
-    """Where this installation keeps its recordings."""
-    return Store(settings.BREAKGLASS.data_dir)
-
-
-def recording_key() -> bytes:
-    return vault.derive("recordings")
-
-
-def seal_key() -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(vault.derive("seal"))
+__all__ = [
+    "keyring",
+    "open_replay",
+    "read_recording",
+    "recording_key",
+    "seal_due",
+    "seal_key",
+    "seal_recording",
+    "store",
+]
 
 
 def seal_recording(session_id: UUID, now: datetime) -> bool:
@@ -64,8 +64,11 @@ def seal_recording(session_id: UUID, now: datetime) -> bool:
     try:
         crashed = plain.exists() and recover(plain).crashed
         problem = _against_the_trail(recording, plain)
-        manifest = seal.seal(plain, out, recording_key(), seal_key(), _facts(recording) | problem)
+        manifest = seal.seal(plain, out, keyring(), seal_key(), _facts(recording) | problem)
     except RecordingBusy:
+        return False
+    except KeyUnavailable as error:
+        _wait_for_key(recording, error)
         return False
     except FileNotFoundError:
         return _note_missing(recording, now)
@@ -92,25 +95,24 @@ def open_replay(
 ) -> Iterator[bytes]:
     """The asciicast, piece by piece, once its seal was checked whole and the viewing is in the audit trail.
 
-    Raises Refused `not_found`, `not_allowed`, `recording_open`, `recording_damaged` (auditors are alarmed).
+    Raises Refused `not_found`, `not_allowed`, `recording_open`, `recording_deleted`, `recording_unavailable` (where it is
+    stored, or its key, can't be reached), `recording_damaged` (auditors are alarmed).
     """
     session = session_for(person, session_id)
     if not permissions.may(actor_of(person), Verb.REPLAY_SESSION, thing_of_session(session)):
         who = permissions.WHO_CAN[Verb.REPLAY_SESSION]
         raise refuse(RefusalCode.NOT_ALLOWED, verb=Verb.REPLAY_SESSION, who=who)
     recording = session.recording
+    retention.refuse_deleted(recording)
     if recording.state == RecordingState.OPEN or recording.manifest is None:
         if recording.problem and recording.problem != NO_ROOM_TO_SEAL:
             # It can't be sealed as it is: waiting won't help, the auditors know.
             raise refuse(RefusalCode.RECORDING_DAMAGED, where=recording.problem)
         raise refuse(RefusalCode.RECORDING_OPEN)
     try:
-        pieces = seal.open_sealed(
-            store().sealed_path(session_id),
-            recording_key(),
-            seal_key().public_key(),
-            manifest=Manifest.from_dict(recording.manifest),
-        )
+        pieces = read_recording(recording)
+    except (StoreAway, KeyUnavailable) as error:
+        raise refuse(RefusalCode.RECORDING_UNAVAILABLE, why=str(error)) from error
     except (OSError, ValueError, RecordingDamaged) as error:
         where = error.place if isinstance(error, RecordingDamaged) else "the file can't be read"
         _alarm(recording, where, str(error), person, now)
@@ -119,6 +121,19 @@ def open_replay(
     data = {"session": session.label, "sha256": recording.sha256}
     audit.record(tag, actor=person, subject=session, now=now, data=data)
     return pieces
+
+
+def read_recording(recording: Recording) -> Iterator[bytes]:
+    """The asciicast, piece by piece, once its seal was checked whole, wherever it is kept. Nothing is audited.
+
+    Raises RecordingDamaged or ValueError where it isn't what was sealed; StoreAway, KeyUnavailable, OSError.
+    """
+    manifest = Manifest.from_dict(recording.manifest or {})
+    keys = keyring()
+    found = holdings.open_file(recording, store().sealed_path(recording.session_id))
+    return seal.open_source(
+        found.path, found.source, found.newer_wrap, keys, seal_key().public_key(), manifest=manifest
+    )
 
 
 def _facts(recording: Recording) -> dict[str, Any]:
@@ -163,6 +178,7 @@ def _commit_seal(recording: Recording, manifest: Manifest, crashed: bool, now: d
     recovered = crashed or manifest.ended == "recovered"
     problem = str(manifest.facts.get("problem", ""))
     state = RecordingState.RECOVERED if recovered else RecordingState.SEALED
+    terms = retention.terms_of(recording.session, now)
     with transaction.atomic():
         moved = Recording.objects.filter(pk=recording.pk, state=RecordingState.OPEN).update(
             state=state,
@@ -172,6 +188,8 @@ def _commit_seal(recording: Recording, manifest: Manifest, crashed: bool, now: d
             seconds=manifest.duration_us / 1_000_000,
             sealed_at=now,
             recovered=recovered,
+            store_problem="",
+            **terms,
             problem=problem[:300],
         )
         if not moved:
@@ -185,8 +203,15 @@ def _commit_seal(recording: Recording, manifest: Manifest, crashed: bool, now: d
             "signature": manifest.signature,
         }
         audit.append(tag, actor=None, subject=recording.session, now=now, data=data)
+        retention.note_hold_of_playbook(recording.session, terms, now)
         if problem:
             _alarm(recording, "the audit trail", problem, None, now)
+
+
+def _wait_for_key(recording: Recording, error: KeyUnavailable) -> None:
+    """Without the key nothing is sealed; the plain file stays, and the sweep tries again."""
+    log.error("recording of session %s is not sealed yet: %s", recording.session_id, error)
+    Recording.objects.filter(pk=recording.pk).update(store_problem=f"It waits to be sealed: {error}"[:300])
 
 
 def _note_missing(recording: Recording, now: datetime) -> bool:

@@ -15,6 +15,7 @@ from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway.files.moved import Direction
 from sessions.gateway.files.paths import visible
 from sessions.recording.kept import KeptWriter
+from sessions.recording.keyring import KeyUnavailable
 from sessions.services import FileFacts
 from sessions.services.recordings import recording_key, store
 from sessions.states import EndReason
@@ -212,7 +213,7 @@ class Transfer:
         path = store().kept_path(session.facts.session_id, self._channel.number, number)
         try:
             self._kept = KeptWriter(path, recording_key())
-        except OSError:
+        except (OSError, KeyUnavailable):
             self._cannot_keep()
         self.operation.kept = f"{path.parent.name}/{path.name}"
 

@@ -1,0 +1,191 @@
+"""How long recordings are kept, and by whom they are held longer.
+
+Deleting is decided and written down first, in one transaction; only then the files go, and that is written down, too.
+So the audit trail never claims less than happened, and a crash in between is finished by the next sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from breakglass.domain import permissions
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.permissions import Verb
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.text import plain
+from breakglass.models import AuditEvent, Person
+from breakglass.queries import actor_of, spec_of
+from breakglass.services import audit
+from sessions.models import Recording, SSHSession
+from sessions.queries import session_for, thing_of_session
+from sessions.services import holdings
+from sessions.services.remote import StoreAway, remote_store
+from sessions.services.storing import STORABLE
+from sessions.states import RecordingState, ReviewState
+
+log = logging.getLogger(__name__)
+
+MOST_REASON = 300
+AT_ONCE = 500
+
+
+def terms_of(session: SSHSession, now: datetime) -> dict[str, Any]:
+    """What the playbook, else the installation, says of a recording that is being sealed: fields of `Recording`."""
+    playbook = session.grant.playbook
+    spec = spec_of(playbook)
+    days = spec.retention_days or settings.BREAKGLASS.retention_days
+    terms: dict[str, Any] = {}
+    if days:
+        terms["keep_until"] = (session.ended_at or now) + timedelta(days=days)
+    if spec.legal_hold and session.recording.held_at is None:
+        terms["held_at"], terms["hold_reason"] = now, f"playbook {playbook.slug} v{playbook.version}"
+    return terms
+
+
+def note_hold_of_playbook(session: SSHSession, terms: dict[str, Any], now: datetime) -> None:
+    """The audit row of a hold that the playbook placed, in the transaction of the seal."""
+    if "held_at" in terms:
+        data = {"session": session.label, "reason": terms["hold_reason"]}
+        audit.append(AuditTag.RECORDING_HELD, actor=None, subject=session, now=now, data=data)
+
+
+def hold(session_id: UUID, person: Person, reason: str, now: datetime) -> Recording:
+    """Keep a recording whatever its time says, until the hold is lifted.
+
+    Raises Refused `not_found`, `not_allowed`, `reason_missing`, `recording_deleted`, `recording_hold`.
+    """
+    session, reason = _to_hold(session_id, person, reason)
+    with transaction.atomic():
+        free = Recording.objects.filter(session=session, held_at=None).exclude(state=RecordingState.DELETED)
+        if not free.update(held_at=now, held_by=person, hold_reason=reason):
+            refuse_deleted(session.recording)
+            raise refuse(RefusalCode.RECORDING_HOLD, why="it is held already")
+        data = {"session": session.label, "reason": reason}
+        audit.append(AuditTag.RECORDING_HELD, actor=person, subject=session, now=now, data=data)
+    session.recording.refresh_from_db()
+    return session.recording
+
+
+def unhold(session_id: UUID, person: Person, reason: str, now: datetime) -> Recording:
+    """Lift the hold; the recording's own time counts again. Raises as `hold`."""
+    session, reason = _to_hold(session_id, person, reason)
+    with transaction.atomic():
+        held = Recording.objects.filter(session=session, held_at=session.recording.held_at)
+        if session.recording.held_at is None or not held.update(held_at=None, held_by=None, hold_reason=""):
+            raise refuse(RefusalCode.RECORDING_HOLD, why="it isn't held")
+        data = {"session": session.label, "reason": reason, "held_since": session.recording.held_at}
+        audit.append(AuditTag.RECORDING_UNHELD, actor=person, subject=session, now=now, data=data)
+    session.recording.refresh_from_db()
+    return session.recording
+
+
+def delete_due(now: datetime) -> int:
+    """Delete what is past its time, and finish what a crash cut off. Returns of how many the files went."""
+    erased = 0
+    with holdings.alone() as mine:
+        if not mine:
+            return 0
+        for session_id in _past_their_time(now):
+            _decide(session_id, now)
+        for recording in _to_erase():
+            erased += _erase(recording, now)
+    return erased
+
+
+def deletion_row(recording: Recording) -> AuditEvent | None:
+    """The row of the audit trail that tells of the deletion."""
+    name = audit.name_of(recording.session)
+    return AuditEvent.objects.filter(tag=AuditTag.RECORDING_DELETED, subject=name).order_by("seq").first()
+
+
+def refuse_deleted(recording: Recording) -> None:
+    """Raises Refused `recording_deleted` for one that was."""
+    recording.refresh_from_db(fields=("state", "deleted_at"))
+    if recording.state == RecordingState.DELETED and recording.deleted_at:
+        raise refuse(RefusalCode.RECORDING_DELETED, at=f"{recording.deleted_at:%Y-%m-%d %H:%M} UTC")
+
+
+def _to_hold(session_id: UUID, person: Person, reason: str) -> tuple[SSHSession, str]:
+    session = session_for(person, session_id)
+    if not permissions.may(actor_of(person), Verb.HOLD_RECORDING, thing_of_session(session)):
+        who = permissions.WHO_CAN[Verb.HOLD_RECORDING]
+        raise refuse(RefusalCode.NOT_ALLOWED, verb=Verb.HOLD_RECORDING, who=who)
+    reason = plain(reason, MOST_REASON)
+    if not reason:
+        raise refuse(RefusalCode.BAD_INPUT, problem="Say why.", needs=("reason",))
+    return session, reason
+
+
+def _past_their_time(now: datetime) -> list[UUID]:
+    """Nothing that is held, nor that somebody still has to judge."""
+    judged = Q(
+        session__grant__review__state=ReviewState.SIGNED, session__grant__incident__closed_at__isnull=False
+    )
+    past = Recording.objects.filter(judged, state__in=STORABLE, keep_until__lte=now, held_at=None)
+    return list(past.order_by("keep_until").values_list("session_id", flat=True)[:AT_ONCE])
+
+
+def _decide(session_id: UUID, now: datetime) -> bool:
+    recording = Recording.objects.select_related("session").get(session_id=session_id)
+    with transaction.atomic():
+        # Asked again of the row itself: a hold may have come in between, and wins.
+        past = Recording.objects.filter(
+            session_id=session_id, state__in=STORABLE, keep_until__lte=now, held_at=None
+        )
+        if not past.update(
+            state=RecordingState.DELETED, deleted_at=now, store_problem="", store_next_at=None
+        ):
+            return False
+        data = {
+            "session": recording.session.label,
+            "sha256": recording.sha256,
+            "bytes": recording.bytes,
+            "keep_until": recording.keep_until,
+            "kept_copies": recording.session.file_operations.exclude(kept="").count(),
+        }
+        audit.append(AuditTag.RECORDING_DELETED, actor=None, subject=recording.session, now=now, data=data)
+    return True
+
+
+def _to_erase() -> list[Recording]:
+    left = Q(local_removed_at=None) | Q(stored_at__isnull=False)
+    deleted = Recording.objects.select_related("session").filter(left, state=RecordingState.DELETED)
+    return list(deleted.order_by("store_tries", "deleted_at")[:AT_ONCE])
+
+
+def _erase(recording: Recording, now: datetime) -> bool:
+    """The files of a deleted one. What can't be removed now is tried again, and said."""
+    session = recording.session
+    try:
+        remote = remote_store()
+        if remote is None and recording.stored_at:
+            raise StoreAway("it is in an object store that BREAKGLASS_STORAGE_URL doesn't name any more")
+        far = holdings.remove_remote(session.pk, remote) if remote else 0
+        near = holdings.remove_local(session.pk)
+    except (StoreAway, OSError) as error:
+        log.warning("the files of the deleted recording of session %s are still there: %s", session.pk, error)
+        Recording.objects.filter(pk=recording.pk).update(
+            store_problem=str(error)[:300], store_tries=recording.store_tries + 1
+        )
+        return False
+    with transaction.atomic():
+        gone = Recording.objects.filter(pk=recording.pk, state=RecordingState.DELETED).filter(
+            Q(local_removed_at=None) | Q(stored_at__isnull=False)
+        )
+        if not gone.update(stored_at=None, local_removed_at=now, store_problem=""):
+            return False
+        data = {
+            "session": session.label,
+            "sha256": recording.sha256,
+            "local_files": near,
+            "remote_files": far,
+        }
+        audit.append(AuditTag.RECORDING_ERASED, actor=None, subject=session, now=now, data=data)
+    return True

@@ -32,7 +32,9 @@ SECRETS = (
     "storage_url",
     "recording_key",
     "recording_keys_old",
+    "audit_anchors",
 )
+ANCHOR_SCHEMES = ("file", "syslog", "syslog+tcp", "http", "https", "mailto")
 
 
 class ConfigError(Exception):
@@ -117,6 +119,27 @@ class Config(BaseModel):
     recording_keys_old_command: str = Field(
         default="", description="a program whose output is those, one a line or comma separated"
     )
+    disk_reserve_mib: int = Field(
+        default=64,
+        ge=1,
+        le=65536,
+        description="MiB held beside the recordings for orderly ends on a full disk; as much must be free besides for a new session",
+    )
+    disk_full_patience: int = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="seconds that a session waits, frozen, for room to record before it ends",
+    )
+    notary_key_file: str = Field(
+        default="",
+        description="the notary's private key; set for `run_notary` alone, readable by its user alone",
+    )
+    audit_anchors: str = Field(
+        default="",
+        description="where checkpoints of the audit trail are kept outside: file:///..., syslog://, syslog+tcp://, "
+        "https:// and mailto: addresses, comma separated",
+    )
     demo: bool = Field(
         default=False, description="1 in the demo: known passwords, mail folder shown; never in use"
     )
@@ -151,6 +174,15 @@ class Config(BaseModel):
                 ip_network(network.strip())
             except ValueError as error:
                 raise ValueError(f"must be networks, comma separated: {error}") from error
+        return value
+
+    @field_validator("audit_anchors")
+    @classmethod
+    def _check_audit_anchors(cls, value: str) -> str:
+        for address in filter(None, (part.strip() for part in value.split(","))):
+            scheme, colon, rest = address.partition(":")
+            if not colon or not rest.strip("/") or scheme not in ANCHOR_SCHEMES:
+                raise ValueError(f"each address must begin with one of {', '.join(ANCHOR_SCHEMES)}")
         return value
 
     @field_validator("database_url")

@@ -105,7 +105,8 @@ def checkpoint_of(text: str) -> Checkpoint:
 
 def notes_in(text: str) -> list[str]:
     """Every signed note in a file or an answer that holds one after the other."""
-    found, lines = [], []
+    found: list[list[str]] = []
+    lines: list[str] = []
     for line in text.splitlines():
         if lines and lines[-1].startswith("\N{EM DASH} ") and not line.startswith("\N{EM DASH} "):
             found.append(lines)

@@ -101,6 +101,7 @@ class AuditTag(StrEnum):
     REVIEW_DUE = "reviews:review:due"
     REVIEW_SIGNED = "reviews:review:signed"
     REVIEW_OVERDUE = "reviews:review:overdue"
+    EVIDENCE_EXPORTED = "evidence:bundle:exported"
     NOTICE_SENT = "notices:notice:sent"
     NOTICE_FAILED = "notices:notice:failed"
     TRAIL_CONVERTED = "audit:trail:converted"

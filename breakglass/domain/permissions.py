@@ -32,6 +32,7 @@ class Verb(StrEnum):
     SEE_ENDS = "see how fast sessions end"
     SIGN_REVIEW = "sign this review"
     LIST_REVIEWS = "list reviews"
+    EXPORT_EVIDENCE = "export the evidence of this grant"
     SEE_AUDIT = "read the audit trail"
     SEE_ASSETS = "see the assets"
     MANAGE_ASSETS = "manage assets"
@@ -58,6 +59,7 @@ WHO_CAN: dict[Verb, str] = {
     Verb.SEE_ENDS: "a reviewer, an auditor or an administrator",
     Verb.SIGN_REVIEW: "a reviewer who neither asked nor approved",
     Verb.LIST_REVIEWS: "a reviewer or an auditor",
+    Verb.EXPORT_EVIDENCE: "a reviewer, an auditor or an administrator",
     Verb.SEE_AUDIT: "an auditor",
     Verb.SEE_ASSETS: "anyone who works here",
     Verb.MANAGE_ASSETS: "an administrator",
@@ -114,7 +116,7 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
             return owns or reviews or audits
         case Verb.LIST_SESSIONS | Verb.LIST_REVIEWS:
             return reviews or audits
-        case Verb.SEE_ENDS:
+        case Verb.SEE_ENDS | Verb.EXPORT_EVIDENCE:
             return reviews or audits or administers
         case Verb.SIGN_REVIEW:
             return reviews and not owns and actor.id not in thing.approver_ids

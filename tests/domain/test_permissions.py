@@ -50,6 +50,7 @@ ALLOWED: dict[Verb, set[str]] = {
     Verb.LIST_SESSIONS: REVIEWING | {"auditor"},
     Verb.SEE_ENDS: REVIEWING | {"auditor", "administrator"},
     Verb.LIST_REVIEWS: REVIEWING | {"auditor"},
+    Verb.EXPORT_EVIDENCE: REVIEWING | {"auditor", "administrator"},
     Verb.SIGN_REVIEW: {"reviewer"},
     Verb.SEE_AUDIT: {"auditor"},
     Verb.SEE_ASSETS: EVERYBODY,

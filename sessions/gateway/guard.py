@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from breakglass import clock
-from sessions.gateway.heartbeat import Heartbeat, Page
+from sessions.gateway.heartbeat import Heartbeat, Page, born
 
 STALE = 5.0
 LOOK_EVERY = 0.2
@@ -125,18 +125,27 @@ class Guard:
 
 @dataclass
 class Guarded:
-    """One slot, as the guard sees it. It counts once it was seen to beat: then the pidfd is that process's for sure."""
+    """One slot, as the guard sees it."""
 
     who: tuple[int, int] = (0, 0)
     beat: int = 0
     seen: float = 0.0
     pidfd: int = -1
-    is_armed: bool = False
+
+    def know(self, pid: int, began: int) -> None:
+        """Hold on to that process, and to no later one of the same number: it began when it says it did."""
+        self.forget()
+        if not pid:
+            return
+        with contextlib.suppress(OSError):
+            self.pidfd = os.pidfd_open(pid)
+        if born(pid) != began:
+            self.forget()
 
     def forget(self) -> None:
         if self.pidfd >= 0:
             os.close(self.pidfd)
-        self.pidfd, self.is_armed = -1, False
+        self.pidfd = -1
 
 
 class Watchman:
@@ -158,16 +167,13 @@ class Watchman:
             self._look_at(number, slot, now)
 
     def _look_at(self, number: int, slot: Guarded, now: float) -> None:
-        pid, born, beat = self._page.look(number)
-        if (pid, born) != slot.who:
-            slot.forget()
-            slot.who, slot.beat, slot.seen = (pid, born), beat, now
-            if pid:
-                with contextlib.suppress(OSError):
-                    slot.pidfd = os.pidfd_open(pid)
+        pid, began, beat = self._page.look(number)
+        if (pid, began) != slot.who:
+            slot.know(pid, began)
+            slot.who, slot.beat, slot.seen = (pid, began), beat, now
         elif beat != slot.beat:
-            slot.beat, slot.seen, slot.is_armed = beat, now, slot.pidfd >= 0
-        elif slot.is_armed and now - slot.seen >= STALE:
+            slot.beat, slot.seen = beat, now
+        elif slot.pidfd >= 0 and now - slot.seen >= STALE:
             self._kill(number, slot, now - slot.seen)
 
     def _kill(self, number: int, slot: Guarded, silent: float) -> None:

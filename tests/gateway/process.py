@@ -21,7 +21,8 @@ def start(
     redis_url: str = "",
     usual_limits: bool = False,
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """A running gateway and its port. With more `processes` than one the pid is their parent's."""
+    """A running gateway and its port. With more `processes` than one the pid is their parent's; with 0 it is one
+    process as `run_gateway` starts it, with its guard."""
     numbers = (str(port), str(file_limit or 0), str(processes))
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.gateway.process", database, *numbers, redis_url,
@@ -48,7 +49,7 @@ def main() -> None:
     import django
 
     django.setup()
-    from sessions.gateway.crew import Crew
+    from sessions.gateway.crew import Crew, run_alone
     from sessions.gateway.limits import Limits
     from sessions.gateway.server import Gateway
 
@@ -56,6 +57,9 @@ def main() -> None:
     limits = Limits() if sys.argv[6] == "usual" else Limits(rate_per_address=1000, burst_per_address=1000)
     if processes > 1:
         sys.exit(Crew("127.0.0.1", port, limits, processes).run(lambda port: print(port, flush=True)))
+    if processes == 0:
+        run_alone("127.0.0.1", port, limits, lambda port: print(port, flush=True))
+        return
     gateway = Gateway("127.0.0.1", port, "test-gateway", limits)
     signal.signal(signal.SIGTERM, lambda *_: gateway.stop())
     print(gateway.port, flush=True)

@@ -1,6 +1,7 @@
 """Redis as a doorbell: it says "look again", never what is true.
 
-A ring that is lost costs a delay, nothing else: whoever listens also looks by itself every few seconds.
+A ring that is lost costs a delay, nothing else: whoever listens also looks by itself every few seconds. What ends a
+session rings on PostgreSQL too (database_bell.py), so that a dead Redis delays no end there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import redis.asyncio
 from django.conf import settings
 from django.db import transaction
 
+from breakglass import database_bell
+
 log = logging.getLogger(__name__)
 _away = threading.Event()
 
@@ -31,7 +34,9 @@ def _client() -> redis.Redis:
 
 
 def ring(topic: str, **payload: Any) -> None:
-    """Tell the listeners of `topic` to look again, once the running transaction has committed. Never raises."""
+    """Tell the listeners of `topic` to look again, once the running transaction has committed. That Redis is away is no
+    error; that the database is, is its caller's."""
+    database_bell.ring(topic, payload)
     transaction.on_commit(partial(_publish, topic, payload), robust=True)
 
 

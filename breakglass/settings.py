@@ -103,8 +103,15 @@ def _database() -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": query.pop("host", None) or parts.hostname or "",
         "PORT": str(parts.port or ""),
-        # A server that is cut off is noticed in 10 s, also by a connection that was open before.
-        "OPTIONS": {"connect_timeout": 5, "tcp_user_timeout": 10_000, **query},
+        # A server that is cut off is noticed in 10 s, also by a connection that was open before, or that waits for it.
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "tcp_user_timeout": 10_000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            **query,
+        },
     }
 
 

@@ -51,7 +51,7 @@ def disable(person: Person, *, by: Person | None, now: datetime) -> None:
     with transaction.atomic():
         if Person.objects.filter(pk=person.pk, is_active=True).update(is_active=False):
             audit.append(AuditTag.PERSON_DISABLED, actor=by, subject=person, now=now)
-    doorbell.ring("sessions", why="person")
+        doorbell.ring("sessions", why="person")
 
 
 def enable(person: Person, *, by: Person | None, now: datetime) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -24,23 +26,31 @@ ALIAS = "default"
 MOST = 12
 PATIENCE = 10.0
 LONGEST_IDLE = 60.0
+LONGEST_USE = 30.0
 
 
 @contextmanager
-def borrowed_db() -> Iterator[None]:
+def borrowed_db(longest: float = LONGEST_USE) -> Iterator[None]:
     """Every database access of the gateway happens in here, never on the relay path.
 
     A database that can't be asked, or a connection that isn't free within 10 s, is Refused `database_unavailable`:
-    unknown means no. Borrowing inside of it uses the same connection.
+    unknown means no. So is one that stands still, `longest` seconds after it was borrowed: `hang_up_late` sees to that.
+    Borrowing inside of it uses the same connection.
     """
     try:
         if _has_one():
             yield
         else:
-            with _pool.one():
+            with _pool.one(clock.monotonic() + longest):
                 yield
     except (OperationalError, InterfaceError) as error:
         raise refuse(RefusalCode.DATABASE_UNAVAILABLE) from error
+
+
+def hang_up_late(now: float) -> None:
+    """Cut the connections that were borrowed for too long, so that who waits for a database that stands still waits no
+    more. Called every second by somebody who never waits; SQLite's own timeout does the same."""
+    _pool.hang_up_late(now)
 
 
 @contextmanager
@@ -95,22 +105,34 @@ class _Pool:
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST)
         self._idle: list[_Held] = []
+        self._lent: dict[BaseDatabaseWrapper, float] = {}
         self._keepers = 0
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self, until: float) -> Iterator[None]:
         if not self._room.acquire(timeout=PATIENCE):
             raise refuse(RefusalCode.DATABASE_UNAVAILABLE)
         try:
             wrapper = self._take()
             connections[ALIAS] = wrapper
+            with self._lock:
+                self._lent[wrapper] = until
             try:
                 yield
             finally:
+                with self._lock:
+                    self._lent.pop(wrapper, None)
                 del connections[ALIAS]
                 self._give_back(wrapper)
         finally:
             self._room.release()
+
+    def hang_up_late(self, now: float) -> None:
+        with self._lock:  # none is given back, and lent to another, meanwhile
+            for wrapper, until in list(self._lent.items()):
+                if now >= until:
+                    del self._lent[wrapper]
+                    _hang_up(wrapper)
 
     def keep(self) -> None:
         with self._lock:
@@ -150,6 +172,18 @@ class _Pool:
                 gone.append(self._idle.pop(0).wrapper)
         for one in gone:
             _close(one)
+
+
+def _hang_up(wrapper: BaseDatabaseWrapper) -> None:
+    """Whoever reads from it, in another thread, reads its end."""
+    connection: Any = wrapper.connection
+    if wrapper.vendor != "postgresql" or connection is None:
+        return
+    with (
+        contextlib.suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.fileno())) as same,
+    ):
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def _close(wrapper: BaseDatabaseWrapper) -> None:

@@ -33,7 +33,7 @@ from sessions import services
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.guard import LOOK_AFTER_IT, Guard
 from sessions.gateway.limits import Limits
-from sessions.gateway.server import Gateway, default_gateway_id, listener
+from sessions.gateway.server import RECOVERY, Gateway, default_gateway_id, listener
 from sessions.gateway.shared import Counters, Line
 
 DRAIN_SECONDS = 20.0
@@ -52,7 +52,7 @@ def one_a_core() -> int:
 
 def take_over(base: str, processes: int) -> None:
     """End as crashed what numbers left open that aren't run any more: the last start may have had more processes."""
-    with borrowed_db():
+    with borrowed_db(longest=RECOVERY):
         ended = services.recover_abandoned(
             base, [f"{base}:{number}" for number in range(processes)], clock.now()
         )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import redis
+from django.db import DatabaseError
 
-from breakglass import clock, doorbell
+from breakglass import clock, database_bell, doorbell
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused
 from breakglass.services import audit
@@ -33,6 +34,8 @@ REASONS = {
     RefusalCode.NOT_ALLOWED: EndReason.REVOKED,  # the key that opened it was removed
 }
 TOPICS = ("sessions", "session:*", "grant:*")
+LONGEST = 8.0
+Rung = tuple[str, dict[str, Any]]
 
 
 def renew(sessions: list[LiveSession]) -> None:
@@ -70,7 +73,7 @@ def renew(sessions: list[LiveSession]) -> None:
 
 def _alive(sessions: list[LiveSession]) -> set[UUID]:
     """Those that stand as open in the books and that nobody asked to end."""
-    with borrowed_db():
+    with borrowed_db(longest=LONGEST):
         rows = SSHSession.objects.filter(
             pk__in=[session.facts.session_id for session in sessions],
             state__in=OPEN_STATES,
@@ -111,16 +114,26 @@ def note_step(gateway_id: str, seconds: float, now: datetime) -> None:
         )  # fmt: skip
 
 
-def listen(look_again: Callable[..., None], stop: threading.Event) -> str:
-    """Ring through until Redis goes away (returns why) or `stop` is set. What a ring says is checked, never believed."""
+def listen_to_redis(look_again: Callable[..., None], stop: threading.Event) -> str:
+    """Ring through until Redis goes away (returns why) or `stop` is set."""
+    return _listen(doorbell.listen(TOPICS, timeout=1.0), look_again, stop)
+
+
+def listen_to_database(look_again: Callable[..., None], stop: threading.Event) -> str:
+    """As `listen_to_redis`, by the database's own way. What was rung before is looked at once."""
+    return _listen(database_bell.listen(timeout=1.0), look_again, stop)
+
+
+def _listen(rings: Iterator[Rung | None], look_again: Callable[..., None], stop: threading.Event) -> str:
+    """What a ring says is checked, never believed."""
     try:
-        for rung in doorbell.listen(TOPICS, timeout=1.0):
+        for rung in rings:
             if stop.is_set():
                 return ""
             if rung is not None:
                 _route(rung[0], rung[1], look_again)
-    except (redis.RedisError, OSError, json.JSONDecodeError) as error:
-        return str(error)
+    except (redis.RedisError, DatabaseError, OSError, json.JSONDecodeError) as error:
+        return str(error).strip()
     return ""
 
 

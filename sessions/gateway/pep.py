@@ -35,6 +35,7 @@ from sessions.gateway.terms import Terms
 from sessions.gateway.upstream import Destination
 
 DEFAULT_IDLE = 600
+LONGEST_RENEWAL = 8.0
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Renewal:
     """One look at the database for many sessions, and the decisions out of it. Borrows a connection by itself."""
 
     def __init__(self, held: Collection[SessionAuthorization]) -> None:
-        with borrowed_db():
+        with borrowed_db(longest=LONGEST_RENEWAL):
             self._standing = Standing([_held(one) for one in held])
             self._proofs = _Proofs(held)
         self._now = clock.now()

@@ -33,6 +33,7 @@ from sessions.states import EndReason
 
 BACKLOG = 4096
 SWITCH_INTERVAL = 0.001
+RECOVERY = 300.0
 
 log = logging.getLogger("breakglass.gateway")
 
@@ -74,7 +75,7 @@ class Gateway:
             self._run(ready)
 
     def _run(self, ready: Callable[[], None] | None) -> None:
-        with borrowed_db():
+        with borrowed_db(longest=RECOVERY):
             crashed = services.recover_crashed(self.id, clock.now())
             audit.record(
                 AuditTag.GATEWAY_STARTED, actor=None, subject=f"gateway:{self.id}", now=clock.now(),

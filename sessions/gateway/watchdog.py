@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from breakglass import clock
+from breakglass import clock, database_bell
 from sessions.gateway import lease, memory
+from sessions.gateway.borrowed import hang_up_late
 from sessions.gateway.live import LiveSession
 from sessions.gateway.watch import SILENT, Watch
 from sessions.states import EndReason
@@ -61,7 +63,11 @@ class Watchdog:
 
     def start(self) -> None:
         self._thread.start()
-        threading.Thread(target=self._listen, name="doorbell", daemon=True).start()
+        bells = {"doorbell": lease.listen_to_redis}
+        if database_bell.is_there():
+            bells["database's bell"] = lease.listen_to_database
+        for name, listen in bells.items():
+            threading.Thread(target=self._listen, args=(name, listen), name=name, daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()
@@ -111,6 +117,7 @@ class Watchdog:
             self._look_at(watches, now, wall, everybody=self._was_set())
             if now - self._gathered >= RENEW_TOGETHER:
                 self._gathered = now
+                hang_up_late(now)
                 self._renew_soon(
                     [watch for watch in watches if now - watch.renewed >= RENEW_EVERY - RENEW_TOGETHER]
                 )
@@ -283,13 +290,13 @@ class Watchdog:
         text = f"Breakglass: {minutes} minutes more: this session ends at {until} now."
         self._heralds.submit(_quietly, session, session.tell, text)
 
-    def _listen(self) -> None:
-        """Redis only wakes us. While it is away the loop's own 5 s do the work."""
+    def _listen(self, name: str, listen: Callable[..., str]) -> None:
+        """A bell only wakes us. While all are away the loop's own 5 s do the work."""
         said = ""
         while not self._stop.is_set():
-            why = lease.listen(self.look_again, self._stop)
+            why = listen(self.look_again, self._stop)
             if why and why != said:
-                log.warning("the doorbell is away, sessions are confirmed every %d s: %s", RENEW_EVERY, why)
+                log.warning("the %s is away, sessions are confirmed every %d s: %s", name, RENEW_EVERY, why)
             said = why
             self._stop.wait(1.0)
 

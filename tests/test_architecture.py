@@ -18,6 +18,8 @@ ROOMS = ("breakglass", "sessions", "playbooks")
 LONGEST_FILE, LONGEST_FUNCTION, SHARE = 360, 45, 0.95
 # Nothing is so special that it may be longer than this.
 NO_FILE, NO_FUNCTION = 450, 60
+# A program for people who have nothing of ours: one file, which they can read from its top to its end.
+FOR_STRANGERS = ROOT / "sessions/evidence/verify.py"
 
 Finder = Callable[[ast.Module], Iterator[int]]
 
@@ -25,7 +27,7 @@ Finder = Callable[[ast.Module], Iterator[int]]
 def _sources() -> Iterator[Path]:
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
-            if "migrations" not in path.parts:
+            if "migrations" not in path.parts and path != FOR_STRANGERS:
                 yield path
 
 

@@ -259,3 +259,4 @@ LOGGING = {
 # The rooms of the data plane join here by name: breakglass never imports sessions.
 DATA_PLANE_URLS = "sessions.web.urls"
 DATA_PLANE_API = "sessions.api.router"
+DATA_PLANE_RECORDINGS = "sessions.services.recording_check.check_all"

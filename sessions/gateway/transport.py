@@ -114,8 +114,16 @@ class Leg(Transport):
     def cut(self, code: Disconnect, text: str, *, patience: float = 0.02) -> None:
         """End this connection: DISCONNECT as best effort within `patience`, then our direction of the socket."""
         self.mute()
-        self.send_now(message(Msg.DISCONNECT, u32(code), string(text), string("en")), patience)
+        self.send_now(_farewell(code, text), patience)
         self._shutdown(socket.SHUT_WR)
+
+    def part(self, code: Disconnect, text: str) -> bool:
+        """As `cut`, if that takes no wait. False where it would: then `cut` is still to be called."""
+        self.mute()
+        sent = self.send_now(_farewell(code, text), 0.0)
+        if sent:
+            self._shutdown(socket.SHUT_WR)
+        return sent
 
     def mute(self) -> None:
         """From now on nothing that arrives is heard."""
@@ -394,6 +402,10 @@ class ServerLeg(Leg):
         """Called once by the authenticator, right after the message that says so was sent."""
         self._auth_trigger()  # type: ignore[attr-defined]
         self.open_sink()
+
+
+def _farewell(code: Disconnect, text: str) -> bytes:
+    return message(Msg.DISCONNECT, u32(code), string(text), string("en"))
 
 
 def tune(sock: socket.socket) -> None:

@@ -18,12 +18,15 @@ from breakglass.models import AuditEvent
 from breakglass.services import audit
 from sessions.models import Recording
 from sessions.recording import seal
+from sessions.recording.keyring import KeyUnavailable
 from sessions.recording.sealed import MAGIC, Manifest, RecordingDamaged
 from sessions.recording.store import SEALED
 from sessions.recording.transcript import read_file
-from sessions.services import marks
+from sessions.services import holdings, holdings_check, marks
 from sessions.services.marks import Mark
-from sessions.services.recordings import recording_key, seal_key, store
+from sessions.services.recording_keys import keyring, seal_key
+from sessions.services.recordings import store
+from sessions.services.remote import StoreAway
 from sessions.states import RecordingState, SessionState
 
 
@@ -31,11 +34,13 @@ class Verdict(StrEnum):
     INTACT = "intact"
     OPEN = "open"
     DAMAGED = "damaged"
+    DELETED = "deleted"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found of one recording; `what` names the damaged part."""
+    """What was found of one recording; `what` names the damaged part, or why nothing can be said now (`unknown`)."""
 
     name: str
     verdict: Verdict
@@ -82,25 +87,44 @@ def _check(recording: Recording, mark: Mark | None) -> Checked:
     name = recording.session.label
     if recording.state == RecordingState.OPEN:
         return _check_open(recording, mark)
+    if recording.state == RecordingState.DELETED:
+        agrees, said = holdings_check.deletion(recording)
+        return Checked(name, Verdict.DELETED if agrees else Verdict.DAMAGED, said)
     try:
-        manifest = seal.verify(
-            store().sealed_path(recording.session_id),
-            recording_key(),
-            seal_key().public_key(),
-            manifest=Manifest.from_dict(recording.manifest or {}),
-        )
+        manifest, problem = _check_sealed(recording, mark)
+    except (StoreAway, KeyUnavailable) as error:
+        return Checked(name, Verdict.UNKNOWN, str(error))
     except FileNotFoundError:
-        return Checked(name, Verdict.DAMAGED, "the sealed file is missing")
+        where = "in the object store" if recording.stored_at else "and the audit trail knows of no deletion"
+        return Checked(name, Verdict.DAMAGED, f"the sealed file is missing {where}")
     except (ValueError, OSError) as error:
         return Checked(name, Verdict.DAMAGED, f"it can't be read: {error}")
     except RecordingDamaged as damage:
         return Checked(name, Verdict.DAMAGED, f"{damage.place}: {damage.what}")
-    problem = _against_the_record(recording, manifest) or _against_the_mark(recording, manifest, mark)
     return (
         Checked(name, Verdict.DAMAGED, problem)
         if problem
         else Checked(name, Verdict.INTACT, _facts(manifest))
     )
+
+
+def _check_sealed(recording: Recording, mark: Mark | None) -> tuple[Manifest, str]:
+    """What is sealed, wherever it is kept, and what speaks against it; raises where it doesn't open."""
+    keys, signer = keyring(), seal_key().public_key()
+    wanted = Manifest.from_dict(recording.manifest or {})
+    found = holdings.open_file(recording, store().sealed_path(recording.session_id))
+    with found.source:
+        manifest = seal.verify_source(
+            found.path, found.source, found.newer_wrap, keys, signer, manifest=wanted
+        )
+        problem = _against_the_record(recording, manifest)
+        if not problem and mark is not None and (mark.bytes, mark.sha256) != (manifest.size, manifest.sha256):
+            # The trail knew of it before it was sealed.
+            pieces = seal.open_source(
+                found.path, found.source, found.newer_wrap, keys, signer, manifest=wanted
+            )
+            problem = marks.problem_with(mark, pieces)
+    return manifest, problem or holdings_check.kept_problem(recording, keys)
 
 
 def check_file(path: Path) -> Checked:
@@ -115,7 +139,7 @@ def check_file(path: Path) -> Checked:
             return Checked(path.name, Verdict.DAMAGED, "no sealed recording holds exactly these bytes")
         return Checked(path.name, Verdict.INTACT, f"it is the recording of {recording.session.label}")
     try:
-        manifest = seal.verify(path, recording_key(), seal_key().public_key())
+        manifest = seal.verify(path, keyring(), seal_key().public_key())
     except RecordingDamaged as damage:
         return Checked(path.name, Verdict.DAMAGED, f"{damage.place}: {damage.what}")
     recording = find(str(manifest.facts.get("session", "")))
@@ -157,15 +181,6 @@ def _check_missing(recording: Recording, mark: Mark | None, *, going_on: bool) -
     if going_on:
         return Checked(session.label, Verdict.OPEN, "the session is going on")
     return Checked(session.label, Verdict.OPEN, "nothing was relayed, so nothing was recorded")
-
-
-def _against_the_mark(recording: Recording, manifest: Manifest, mark: Mark | None) -> str:
-    """How the sealed recording contradicts what the trail knew before it was sealed, or nothing."""
-    if mark is None or (mark.bytes, mark.sha256) == (manifest.size, manifest.sha256):
-        return ""
-    place = store().sealed_path(recording.session_id)
-    pieces = seal.open_sealed(place, recording_key(), seal_key().public_key(), manifest=manifest)
-    return marks.problem_with(mark, pieces)
 
 
 def _against_the_record(recording: Recording, manifest: Manifest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,8 +113,22 @@ class Remote:
 
 
 def remote_store() -> Remote | None:
-    """The object store that the settings name."""
-    return Remote() if settings.BREAKGLASS.object_store else None
+    """The object store that the settings name; one a thread, for making one costs a quarter of a second."""
+    address = settings.BREAKGLASS.storage_url
+    if not address:
+        return None
+    known: tuple[str, Remote] | None = getattr(_made, "remote", None)
+    if known is None or known[0] != address:
+        known = _made.remote = (address, Remote())
+    return known[1]
+
+
+def forget() -> None:
+    """Make a new one next time, in this thread."""
+    _made.remote = None
+
+
+_made = threading.local()
 
 
 class _Pace:

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from breakglass.models import Grant
 from sessions.recording.recorder import Recorder, RecordingFailed
 from tests.recording.scene import HEADER, HandClock, Keys
+from tests.services.scene import Scene
+from tests.support.cast import Cast
+from tests.support.clock import FrozenClock
 
 
 @pytest.fixture
@@ -24,6 +28,18 @@ def hand_clock() -> HandClock:
 @pytest.fixture(scope="session")
 def keys() -> Keys:
     return Keys()
+
+
+@pytest.fixture
+def scene(cast: Cast, time: FrozenClock) -> Scene:
+    """The house of the service tests."""
+    return Scene(cast, time)
+
+
+@pytest.fixture
+def grant(scene: Scene) -> Grant:
+    """Rita's grant, just approved by Ada."""
+    return scene.granted()
 
 
 @pytest.fixture

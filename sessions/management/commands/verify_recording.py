@@ -1,6 +1,7 @@
 """`manage.py verify_recording`: exits 0 when each recording asked for is what was sealed, or names the damaged part.
 
-Exit codes: 0 all intact (open ones are listed, not judged), 1 something is damaged, 2 something asked for isn't there.
+Exit codes: 0 all intact (open ones, and those deleted by policy, are listed), 1 something is damaged, 2 something asked
+for isn't there, 3 nothing is damaged, but where something is stored, or its key, can't be reached.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ class Command(BaseCommand):
             self.stdout.write(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
         if counts[Verdict.DAMAGED]:
             sys.exit(1)
+        if counts.get(Verdict.UNKNOWN):
+            sys.exit(3)
 
     def _report(self, found: Iterable[Checked]) -> dict[Verdict, int]:
-        counts = dict.fromkeys(Verdict, 0)
+        counts = dict.fromkeys((Verdict.INTACT, Verdict.OPEN, Verdict.DAMAGED), 0)
         for one in found:
-            counts[one.verdict] += 1
-            out = self.stderr if one.verdict is Verdict.DAMAGED else self.stdout
+            counts[one.verdict] = counts.get(one.verdict, 0) + 1
+            out = self.stderr if one.verdict in (Verdict.DAMAGED, Verdict.UNKNOWN) else self.stdout
             out.write(f"{one.verdict.upper():8} {one.name}: {one.what}")
         return counts
 

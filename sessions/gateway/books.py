@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,9 +22,10 @@ from breakglass.domain.refusals import Refusal, RefusalCode, Refused
 from breakglass.services import audit
 from sessions import services
 from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.receipts import receipt_of
 from sessions.gateway.relay import SplicedChannel
 from sessions.models import SSHSession
-from sessions.services import ChannelFacts, FileFacts, Totals
+from sessions.services import ChannelFacts, Cut, FileFacts, Totals
 from sessions.states import EndReason
 
 if TYPE_CHECKING:
@@ -106,7 +108,12 @@ class Bookkeeper:
         totals = Totals(session.bytes_in, session.bytes_out, recorded.size, recorded.sha256)
         session_id, reason = session.facts.session_id, session.reason or EndReason.CRASHED
         now = session.ended_at or clock.now()
-        self._entries.put(lambda: _end(session_id, reason, totals, now))
+        self._entries.put(lambda: _end(session_id, reason, totals, now, session.receipt()))
+
+    def gone(self, session: LiveSession) -> None:
+        """The person has gone too, after the end was written."""
+        session_id, cut = session.facts.session_id, receipt_of(session)
+        self._entries.put(lambda: _complete(session_id, cut.client_gone_at, cut.target_gone_at))
 
     def _run(self) -> None:
         while (entry := self._entries.get()) is not None:
@@ -156,5 +163,9 @@ def _audit_refusal(session_id: UUID, why: Refusal, data: dict[str, Any], now: An
         audit.append(AuditTag.CHANNEL_REFUSED, actor=session.person, subject=session, now=now, data=facts)
 
 
-def _end(session_id: UUID, reason: EndReason, totals: Totals, now: Any) -> None:
-    services.end_session(session_id, reason, totals, now)
+def _end(session_id: UUID, reason: EndReason, totals: Totals, now: datetime, cut: Cut) -> None:
+    services.end_session(session_id, reason, totals, now, cut)
+
+
+def _complete(session_id: UUID, client_gone_at: datetime | None, target_gone_at: datetime | None) -> None:
+    services.complete_receipt(session_id, client_gone_at, target_gone_at)

@@ -18,6 +18,7 @@ class Credit:
         self._lock = threading.Lock()
         self._outstanding = 0
         self._owed = 0
+        self._is_paused = False
 
     def open(self, window: int) -> int:
         """The first window to announce: at most 2 MiB of what the other side takes; the rest follows later."""
@@ -45,8 +46,19 @@ class Credit:
             self._outstanding -= count
             return self._top_up() if self._owed and self._outstanding <= WINDOW * 3 // 4 else 0
 
+    def pause(self) -> None:
+        """Nothing more is announced: what the side may send already is all that it may send."""
+        with self._lock:
+            self._is_paused = True
+
+    def resume(self) -> int:
+        """The end of a pause. Returns how much to announce now."""
+        with self._lock:
+            self._is_paused = False
+            return self._top_up()
+
     def _top_up(self) -> int:
-        given = max(0, min(self._owed, WINDOW - self._outstanding))
+        given = 0 if self._is_paused else max(0, min(self._owed, WINDOW - self._outstanding))
         self._owed -= given
         self._outstanding += given
         return given

@@ -52,10 +52,10 @@ class HandedChannel(SessionChannel):
         # What the person announced since the asset was told of their window.
         asset.announce(asset.credit.grant(max(0, ends.window - self._first_window)))
         person.announce(person.credit.adopt(ends.left, asset.window))
-        self.on_person_request("pty-req", False, self._held.terminal())
+        person.on_request("pty-req", False, self._held.terminal())
         for variable in self._held.environment:
-            self.on_person_request("env", False, variable)
-        self.on_person_request("shell", False, b"")
+            person.on_request("env", False, variable)
+        person.on_request("shell", False, b"")
         return person
 
     def on_asset_refused(self, code: int, text: str) -> None:

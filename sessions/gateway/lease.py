@@ -19,7 +19,9 @@ from breakglass.domain.refusals import RefusalCode, Refused
 from breakglass.services import audit
 from sessions.gateway import pep
 from sessions.gateway.borrowed import borrowed_db
+from sessions.gateway.freezing import BY_PERSON
 from sessions.gateway.live import LiveSession
+from sessions.gateway.relay import printable
 from sessions.models import SSHSession
 from sessions.states import OPEN_STATES, EndReason
 
@@ -50,6 +52,8 @@ def renew(sessions: list[LiveSession]) -> None:
         for session in living:
             if session.facts.session_id not in alive:
                 session.end(EndReason.KILLED)  # before anything else is asked: somebody waits for it
+            else:
+                _freeze(session, alive[session.facts.session_id])
         living = [session for session in living if session.reason is None]
         if not living:
             return
@@ -71,15 +75,33 @@ def renew(sessions: list[LiveSession]) -> None:
             _lose(session)
 
 
-def _alive(sessions: list[LiveSession]) -> set[UUID]:
-    """Those that stand as open in the books and that nobody asked to end."""
+def _alive(sessions: list[LiveSession]) -> dict[UUID, str]:
+    """Those that stand as open in the books and that nobody asked to end; and of each why it is frozen, if it is."""
     with borrowed_db(longest=LONGEST):
         rows = SSHSession.objects.filter(
             pk__in=[session.facts.session_id for session in sessions],
             state__in=OPEN_STATES,
             kill_requested_at__isnull=True,
         )
-        return set(rows.order_by().values_list("pk", flat=True))
+        names = ("pk", "frozen_at", "frozen_by__full_name", "frozen_by__username", "freeze_reason")
+        found = rows.order_by().values_list(*names)
+        return {
+            pk: frozen_why(full_name or username, reason) if frozen_at else ""
+            for pk, frozen_at, full_name, username, reason in found
+        }
+
+
+def _freeze(session: LiveSession, why: str) -> None:
+    """As the books say. What is asked here comes every few seconds: nearly always nothing has changed."""
+    if why:
+        session.freeze(BY_PERSON, why)
+    else:
+        session.unfreeze(BY_PERSON)
+
+
+def frozen_why(name: str, reason: str) -> str:
+    """Completes "this session is frozen", for the person's terminal: by whom, and why where that was said."""
+    return f"by {printable(name)}" + (f": {printable(reason)}" if reason else "")
 
 
 def _decide(session: LiveSession, renewal: pep.Renewal) -> None:

@@ -17,6 +17,8 @@ from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway import global_requests
 from sessions.gateway.carry import ForwardChannel, SessionChannel, destination, forward_body
 from sessions.gateway.files.moved import Moved
+from sessions.gateway.freezing import Freeze
+from sessions.gateway.receipts import receipt_of
 from sessions.gateway.relay import SplicedChannel, printable
 from sessions.gateway.transport import LegGone
 from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from sessions.gateway.pep import SessionAuthorization
     from sessions.gateway.transport import ServerLeg
     from sessions.recording.recorder import Progress, Recorder
-    from sessions.services import FileFacts
+    from sessions.services import Cut, FileFacts
 
 Carried = TypeVar("Carried", bound=SplicedChannel)
 
@@ -37,7 +39,7 @@ MOST_CHANNELS = 10
 MOST_REFUSALS = 200
 MOST_UNSAID = 10
 UNCONFIRMED = 15.0
-LINE_BEFORE_FAREWELL = 0.002
+LINE_BEFORE_FAREWELL = 0.004
 FAREWELL = 3.0
 NEXT = {
     EndReason.EXPIRED: "Request access again if you need more time.",
@@ -62,6 +64,8 @@ class Clerk(Protocol):
     def refused(self, session_id: UUID, why: Refusal, data: dict[str, Any]) -> None: ...
 
     def file_done(self, session_id: UUID, facts: FileFacts) -> None: ...
+
+    def gone(self, session: LiveSession) -> None: ...
 
     def ended(self, session: LiveSession) -> None: ...
 
@@ -99,6 +103,7 @@ class LiveSession:
         self.reason: EndReason | None = None
         self.ended = threading.Event()
         self.ended_at: datetime | None = None
+        self.ended_by_clock = 0.0
         self.last_typed = clock.monotonic()
         self.confirmed = self.last_typed
         self.warned: set[int] = set()
@@ -106,6 +111,8 @@ class LiveSession:
         self.bytes_out = 0
         self.on_end: Callable[[LiveSession], None] | None = None
         self.moved = Moved()
+        self.freezing = Freeze(self)
+        self._is_incomplete = False
         self._deadline = authorization.deadline
         self._ends_at = authorization.ends_at.timestamp()
         self._recorder = recorder
@@ -169,6 +176,9 @@ class LiveSession:
         elif clock.monotonic() - self.confirmed >= UNCONFIRMED:
             why = refusal(RefusalCode.UNCONFIRMED)
             self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why, kind)
+        elif self.freezing:
+            why = refusal(RefusalCode.SESSION_FROZEN, why=self.freezing.why)
+            self._refuse_open(remote_id, OpenFailure.PROHIBITED, why, kind)
         elif kind == "session":
             self._carry(SessionChannel, remote_id, window, max_packet, kind, b"", "")
         elif kind == "direct-tcpip":
@@ -205,6 +215,8 @@ class LiveSession:
             channel = make(self, self._numbers, clock.now())
             channel.destination = to
             self._channels[channel.number] = channel
+            if self.freezing:
+                channel.person.freeze()
         if to:
             self.mark(f"channel {channel.number}: forward to {to}")
             self._clerk.channel_started(self.facts.session_id, channel)
@@ -228,6 +240,7 @@ class LiveSession:
 
     def on_down(self, error: BaseException | None) -> None:
         """The person's connection is gone."""
+        self._complete_receipt()
         if isinstance(error, LegGone) and error.leg is self.asset_leg:
             self.ended.wait(0.2)  # the asset's own leg knows better why
             self.end(EndReason.UPSTREAM_FAILED)
@@ -278,6 +291,18 @@ class LiveSession:
         if self._refusals <= MOST_REFUSALS:
             self._clerk.refused(self.facts.session_id, why, data)
 
+    # Frozen. --------------------------------------------------------------------------------------------
+
+    def freeze(self, cause: str, why: str, rest: str = "") -> None:
+        """Hold what the person sends until `unfreeze` of each cause. Never waits. `why` completes "this session is
+        frozen ", `rest` says what becomes of the output: the person is told, on their shells and commands, and the
+        recording has a marker."""
+        self.freezing.begin(cause, why, rest)
+
+    def unfreeze(self, cause: str) -> None:
+        """That cause is gone. With the last one what was held is passed on, in order, once. Never waits."""
+        self.freezing.end(cause)
+
     # The end. --------------------------------------------------------------------------------------------
 
     def adopt(self, authorization: SessionAuthorization) -> None:
@@ -291,7 +316,7 @@ class LiveSession:
 
     def tell(self, text: str) -> None:
         """A line of the gateway's own on every shell and command."""
-        for channel in self._open_channels():
+        for channel in self.open_channels():
             channel.tell(text)
 
     def end(self, reason: EndReason) -> bool:
@@ -301,13 +326,13 @@ class LiveSession:
                 return False
             self.person_leg.mute()  # first: whatever its reader meets from here on doesn't cost the farewell
             self.reason = reason
-            self.ended_at = clock.now()
+            self.ended_at, self.ended_by_clock = clock.now(), clock.monotonic()
             self.ended.set()
         why = refusal(RefusalCode.SESSION_ENDED, why=END_WORDING[reason], next=NEXT.get(reason, ""))
         text = f"Breakglass: {why}"
         self.asset_leg.mute()
         told = 0
-        for channel in self._open_channels():
+        for channel in self.open_channels():
             if not channel.tell_now(text):
                 break
             told += 1
@@ -317,17 +342,13 @@ class LiveSession:
     def _finish(self, text: str, told: int) -> None:
         """What may wait: the farewell, the recording's end, the books. Nothing is relayed any more.
 
-        A client that reads the line on a channel and the farewell in one go exits before it shows the line. The
-        books come after the farewell: begun before, they kept the interpreter from it for some 2 ms, at times for
-        7. A client that is behind with its reading doesn't hold them up.
+        A client that reads the line on a channel and the farewell in one go exits before it shows the line.
         """
-        if told:
-            time.sleep(LINE_BEFORE_FAREWELL)
-        parted = self.person_leg.part(Disconnect.BY_APPLICATION, text)
         books = threading.Thread(target=self._close_all_books, name="session-books", daemon=True)
         books.start()
-        if not parted:
-            self.person_leg.cut(Disconnect.BY_APPLICATION, text, patience=FAREWELL)
+        if told:
+            time.sleep(LINE_BEFORE_FAREWELL)
+        self.person_leg.cut(Disconnect.BY_APPLICATION, text, patience=FAREWELL)
         books.join()
         if self.on_end is not None:
             self.on_end(self)
@@ -349,7 +370,20 @@ class LiveSession:
             self._recorder.close()
         self._clerk.ended(self)
 
-    def _open_channels(self) -> list[SplicedChannel]:
+    def receipt(self) -> Cut:
+        """What is known of the end now. What isn't yet, the clerk is told later."""
+        with self._lock:
+            cut = receipt_of(self)
+            self._is_incomplete = cut.client_gone_at is None or cut.target_gone_at is None
+        return cut
+
+    def _complete_receipt(self) -> None:
+        with self._lock:
+            is_due, self._is_incomplete = self._is_incomplete, False
+        if is_due:
+            self._clerk.gone(self)
+
+    def open_channels(self) -> list[SplicedChannel]:
         with self._lock:
             return list(self._channels.values())
 

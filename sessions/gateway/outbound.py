@@ -29,6 +29,7 @@ class Outbound(Keyed):
         self._held = 0
         self._cut_off = b""
         self._greeted = False
+        self.relayed_at = 0.0
 
     def write_all(self, out: bytes | memoryview) -> None:
         if self._greeted:  # paramiko's first words are the version line
@@ -41,6 +42,7 @@ class Outbound(Keyed):
             if self._held:
                 held, self._held = self._held, 0
                 self._socket.sendall(memoryview(self._wire)[:held])
+                self.relayed_at = clock.monotonic()
             if out:
                 self._socket.sendall(out)
         except OSError as error:
@@ -74,6 +76,8 @@ class Outbound(Keyed):
                 if not sent:
                     break
                 self._cut_off = self._cut_off[sent:]
+            if held:
+                self.relayed_at = clock.monotonic()
             return True
         except (OSError, ValueError, SSHException, EOFError):
             return False
@@ -101,6 +105,7 @@ class Outbound(Keyed):
             way = self._out
             if way.aead is None or size % 16:
                 self.write_all(self._seal(bytes(plain[1 : size - padding])))
+                self.relayed_at = clock.monotonic()
                 return
             start = self._held
             end = start + 4 + size + TAG

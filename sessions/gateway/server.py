@@ -34,6 +34,7 @@ from sessions.states import EndReason
 BACKLOG = 4096
 SWITCH_INTERVAL = 0.001
 RECOVERY = 300.0
+LAST_TO_GO = 1.0
 
 log = logging.getLogger("breakglass.gateway")
 
@@ -137,6 +138,7 @@ class Gateway:
             session.end(EndReason.GATEWAY_STOPPED)
         with self._all_gone:
             self._all_gone.wait_for(lambda: not self._sessions, timeout=5)
+        _wait_for_people(sessions)
         for visitor in visitors:  # last: jumps go through them, and their people read the reason too
             if visitor.session is None:
                 visitor.turn_away("Breakglass: the gateway is going down")
@@ -147,6 +149,13 @@ class Gateway:
             self.heartbeat.stop()
         with borrowed_db():
             audit.record(AuditTag.GATEWAY_STOPPED, actor=None, subject=f"gateway:{self.id}", now=clock.now())
+
+
+def _wait_for_people(sessions: list[LiveSession]) -> None:
+    """Until they have gone, so that their receipts are whole; the watchdog closes who stays."""
+    until = clock.monotonic() + LAST_TO_GO
+    for session in sessions:
+        session.person_leg.join(max(0.0, until - clock.monotonic()))
 
 
 def listener(host: str, port: int, *, share: bool) -> socket.socket:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from paramiko.ssh_exception import SSHException
 
+from breakglass import clock
 from sessions.gateway.flow import Credit
+from sessions.gateway.freezing import Held
 from sessions.gateway.transport import Leg
 from sessions.gateway.wire import Msg, boolean, message, string, u32
 
@@ -179,6 +182,11 @@ class Side:
         self.channel.side_gone()
 
     @property
+    def has_more(self) -> bool:
+        """Whether what follows may go out in one write with what is passed on now: the reader has it at hand."""
+        return self.leg.packetizer.has_more()
+
+    @property
     def waits_for_last_words(self) -> bool:
         """Whether this side's close is answered when the other side closes, and not before."""
         return False
@@ -198,6 +206,7 @@ class Side:
                 self._queue.appendleft((extended, data[fits:]))
             self.window -= fits
             self.leg.send(self._packet(extended, data[:fits]))
+            self.leg.packetizer.relayed_at = clock.monotonic()
         if self._queue:
             return
         if self._eof_wanted and not self._sent_eof and not self.sent_close:
@@ -214,24 +223,40 @@ class Side:
 
 
 class PersonSide(Side):
-    """Data from the person to the asset. Input isn't recorded; without a pty it is counted and hashed."""
+    """Data from the person to the asset. Input isn't recorded; without a pty it is counted and hashed.
+
+    While the session is frozen all of it is held, but for the window credit: output goes on.
+    """
+
+    def __init__(self, channel: SplicedChannel, leg: Leg) -> None:
+        super().__init__(channel, leg)
+        self._held: Held | None = None
 
     def on_data(self, plain: bytearray, count: int, size: int, extended: int | None) -> None:
-        channel = self.channel
         more = self.credit.spend(count)
-        channel.session.go_on(typed=True)
+        self.channel.session.go_on(typed=True)
         if extended is not None:
             return
+        held = self._held
+        if held is None or not held.keep_data(memoryview(plain)[HEAD : HEAD + count]):
+            self._pass_on(plain, count, size)
+        self.announce(more)
+
+    def _pass_on(self, plain: bytearray, count: int, size: int) -> None:
+        channel = self.channel
         if channel.decoder is not None:
             channel.decoder.from_person(plain, count, size)
-            self.announce(more)
             return
         if channel.pty:
             channel.traffic_in.count += count
         else:
-            channel.traffic_in.add(memoryview(plain)[10 : 10 + count])
-        self.other.relay(plain, count, size, None, hold=self.leg.packetizer.has_more())
-        self.announce(more)
+            channel.traffic_in.add(memoryview(plain)[HEAD : HEAD + count])
+        self.other.relay(plain, count, size, None, hold=self.has_more)
+
+    @property
+    def has_more(self) -> bool:
+        # What was held is passed on by another thread, which must not look into the reader's buffer.
+        return self._held is None and super().has_more
 
     @property
     def waits_for_last_words(self) -> bool:
@@ -240,7 +265,59 @@ class PersonSide(Side):
 
     def on_request(self, name: str, want_reply: bool, body: bytes) -> None:
         self.channel.session.go_on(typed=False)  # nothing begins after the deadline, be the watchdog late
-        self.channel.on_person_request(name, want_reply, body)
+        held = self._held
+        act = partial(self.channel.on_person_request, name, want_reply, body)
+        if held is None or not held.keep("" if want_reply else name, act):
+            act()
+
+    def on_eof(self) -> None:
+        held = self._held
+        if held is None or not held.keep("", super().on_eof):
+            super().on_eof()
+
+    def on_close(self) -> None:
+        held = self._held
+        if held is not None and not self.sent_close and held.keep("", super().on_close):
+            with (
+                self._lock
+            ):  # nothing is sent any more to who has closed; the asset hears of it when its turn comes
+                self.got_close = True
+                self._queue.clear()
+            return
+        super().on_close()
+
+    # Frozen. ---------------------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """From now on what comes is held."""
+        with self._lock:
+            self.credit.pause()
+            if self._held is None or self._held.is_over:
+                self._held = Held()
+            self._held.flow(False)
+
+    def let_flow(self) -> None:
+        """What is held may go."""
+        if self._held is not None:
+            self._held.flow(True)
+
+    def pass_on_held(self) -> None:
+        """Send what was held, in order, each piece as it would have gone when it came: not after the session's end."""
+        held = self._held
+        if held is None:
+            return
+        while (item := held.take()) is not None:
+            self.channel.session.go_on(typed=False)
+            if isinstance(item, bytes):
+                packet = data_packet(item)
+                self._pass_on(packet, len(item), len(packet))
+            else:
+                item()
+        with self._lock:
+            if not held.is_over or self._held is not held:
+                return  # frozen again
+            self._held, more = None, self.credit.resume()
+        self.announce(more)
 
 
 class AssetSide(Side):
@@ -297,10 +374,7 @@ class AssetSide(Side):
         packet, self._gathered = self._gathered, bytearray(HEAD)
         self.channel.session.go_on(typed=False)
         self.channel.record(bytes(memoryview(packet)[HEAD:]), stderr=False)
-        packet[0] = 4 + (12 - len(packet)) % 16
-        packet[1] = Msg.CHANNEL_DATA
-        packet[6:HEAD] = u32(count)
-        packet += bytes(packet[0])
+        _complete(packet)
         self.other.relay(packet, count, len(packet), None, hold=self.leg.packetizer.has_more())
 
     def on_eof(self) -> None:
@@ -316,3 +390,19 @@ class AssetSide(Side):
 
     def on_reply(self, success: bool) -> None:
         self.channel.on_asset_reply(success)
+
+
+def data_packet(data: bytes) -> bytearray:
+    """A packet of channel data as a leg decrypts it, for `Side.relay`."""
+    packet = bytearray(HEAD) + data
+    _complete(packet)
+    return packet
+
+
+def _complete(packet: bytearray) -> None:
+    """Write a data packet's head before what is in it, and pad it."""
+    count = len(packet) - HEAD
+    packet[0] = 4 + (12 - len(packet)) % 16
+    packet[1] = Msg.CHANNEL_DATA
+    packet[6:HEAD] = u32(count)
+    packet += bytes(packet[0])

@@ -21,6 +21,7 @@ from paramiko.kex_mlkem import KexMLKEM768X25519
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
+from breakglass import clock
 from sessions.gateway.inbound import CHANNEL_DATA, WINDOW_ADJUST
 from sessions.gateway.listeners import Authenticator, Connection, End
 from sessions.gateway.packets import Packetizer
@@ -93,6 +94,7 @@ class Leg(Transport):
         self._parked: list[bytes] | None = []
         self._parked_bytes = 0
         self._cut = False
+        self.gone_at: float | None = None
         for number in CONNECTION_MESSAGES:
             self._handler_table[number] = self._dispatcher(number)  # type: ignore[attr-defined]
 
@@ -105,6 +107,7 @@ class Leg(Transport):
         try:
             super().run()
         finally:
+            self._went()
             problem = self.saved_exception
             if problem is not None and not isinstance(problem, SSHException | EOFError | OSError):
                 log.error("a connection ended by a fault of ours, or a message that can't be: %r", problem)
@@ -135,6 +138,12 @@ class Leg(Transport):
         """Close what `cut` left half open for the other side to read its farewell."""
         self._cut = True
         self._shutdown(socket.SHUT_RDWR)
+        self._went()
+
+    def _went(self) -> None:
+        """Nothing passes any more, in either direction: by the monotonic clock, the first time that it is so."""
+        if self.gone_at is None:
+            self.gone_at = clock.monotonic()
 
     def _shutdown(self, how: int) -> None:
         with contextlib.suppress(OSError):

@@ -205,7 +205,7 @@ class Watchdog:
             return EndReason.EXPIRED
         if session.recording_error is not None:
             return EndReason.CANNOT_RECORD
-        if now - session.last_typed >= session.authorization.idle_seconds:
+        if now - session.last_typed >= session.authorization.idle_seconds and not session.freezing:
             return EndReason.IDLE
         if now - session.confirmed >= LEASE and not session.authorization.obligations.hold_until_expiry:
             return EndReason.LEASE_LOST

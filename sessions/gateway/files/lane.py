@@ -63,7 +63,7 @@ class Lane:
             plain[0] = padding
             plain[6:10] = wanted.to_bytes(4, "big")
             size -= cut - cut % 16
-        self._to.relay(plain, wanted, size, None, hold=self._source.leg.packetizer.has_more())
+        self._to.relay(plain, wanted, size, None, hold=self._source.has_more)
         return True
 
 

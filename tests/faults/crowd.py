@@ -30,6 +30,10 @@ class Line(asyncssh.SSHClient):
     """The connection below a session: its end is the socket's."""
 
     person: Person | None = None
+    greeting = ""
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:
+        self.greeting += msg
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.person is not None:
@@ -42,6 +46,7 @@ class Person(asyncssh.SSHClientSession[bytes]):
     def __init__(self) -> None:
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.connection: asyncssh.SSHClientConnection | None = None
+        self.greeting = ""
         self.number = 0
         self.first = self.last = self.last_made = self.longest = self.typed = 0.0
         self.typed_count = 0
@@ -89,6 +94,7 @@ class Person(asyncssh.SSHClientSession[bytes]):
         return {
             "number": self.number, "first": self.first, "last": self.last, "last_made": self.last_made,
             "longest": max(self.longest, time.monotonic() - max(self.last, self.marked)), "typed": self.typed, "gone": self.gone,
+            "greeting": self.greeting,
             "text": self.text.decode(errors="replace"),
         }  # fmt: skip
 
@@ -117,6 +123,7 @@ async def enter(login: dict[str, Any], port: int) -> Person:
     how = terminal if login.get("terminal") else {"command": "tick"}
     channel, person = await connection.create_session(Person, encoding=None, **how)
     line.person = person
+    person.greeting = line.greeting
     person.channel, person.connection = channel, connection
     return person
 

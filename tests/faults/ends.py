@@ -52,7 +52,7 @@ def on_time(shift: Shift, end: float, measured: dict[str, list[float]]) -> list[
 
 
 def compare(seen: list[Seen], rows: dict[str, dict], receipts: dict[str, list[float]]) -> None:
-    """How far the receipts are from what was seen outside, where the session's name was shown."""
+    """How far the receipts are from what was seen outside."""
     wall = time.time() - time.monotonic()
     for one in seen:
         receipt = rows.get(one.label, {}).get("receipt")

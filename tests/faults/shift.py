@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.faults.pipe import HelperFailed
 from tests.faults.town import PATIENCE, PEOPLE, Gateway, Town, eventually
 
 LABEL = re.compile(r"\bS-\d+\b")
@@ -29,8 +30,8 @@ class Seen:
 
     @property
     def label(self) -> str:
-        """The product's own name of it, where it was shown: on terminals."""
-        found = LABEL.search(self.person["text"])
+        """The product's own name of it, as the login's greeting has it."""
+        found = LABEL.search(self.person["greeting"])
         return found[0] if found else ""
 
     @property
@@ -140,7 +141,10 @@ def at_work(
     given = town.office.ask("give", folder=str(town.dir), who=chosen, asset=asset)
     logins = [given[n % len(given)] | {"terminal": n // len(given) % 2 == 0} for n in range(count)]
     house = gateway or town.gateway
-    people = town.crowd.ask("open", logins=logins, port=port or house.port)
+    try:
+        people = town.crowd.ask("open", logins=logins, port=port or house.port)
+    except HelperFailed as failed:
+        raise AssertionError(f"{failed}\nthe gateway's last words:\n{house.part.last_words()}") from failed
     shift = Shift(town, house, [login["grant"] for login in given], logins, people)
     try:
         eventually(lambda: _all_speak(shift), "everybody hears the asset, and it hears them")

@@ -139,6 +139,16 @@ class Town:
         """All processes but gateways."""
         return list(self.parts.values())
 
+    def mind(self) -> None:
+        """As any supervisor does: what has ended by itself is started again. (A Celery worker ends when Redis does.)"""
+        ended = [
+            part for part in self.around() if part.process is not None and part.process.poll() is not None
+        ]
+        for part in ended:
+            part.start()
+        for part in ended:
+            part.await_up()
+
     def gateway_apart(
         self, name: str, *, database_url: str = "", extra: Mapping[str, str] | None = None, processes: int = 1
     ) -> Gateway:

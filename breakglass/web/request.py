@@ -91,6 +91,7 @@ class Buttons:
     can_extend: bool = False
     can_revoke: bool = False
     can_decide: bool = False
+    can_export: bool = False
     again: bool = field(default=False)
 
 
@@ -151,6 +152,7 @@ def _buttons(ask: AccessRequest, grant: Grant | None, state: str, person: Person
         and bool(extensions.longest(grant, clock.now())),
         can_revoke=is_live and grant is not None and can(person, Verb.REVOKE_GRANT, thing),
         can_decide=may_decide,
+        can_export=grant is not None and can(person, Verb.EXPORT_EVIDENCE, thing),
         again=state not in {"pending", "armed", "active"}
         and ask.extends_id is None
         and ask.requester_id == person.id,

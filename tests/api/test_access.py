@@ -46,6 +46,7 @@ TABLE = [
     Row("POST", "/grants/{live}/connect-code", "401 201 404 403 404 403 403 403", {"otp": OTP}),
     Row("POST", "/grants/{live}/certificate", "401 201 404 403 404 403 403 403", {"otp": OTP, "public_key": KEY}),
     Row("POST", "/grants/{live}/certificate/{serial}/revoke", "401 404 404 403 404 403 403 403"),
+    Row("GET", "/grants/{ended}/evidence", "  401 403 404 403 404 200 200 200"),
     Row("GET", "/incidents", "                401 200 200 200 200 200 200 200"),
     Row("POST", "/incidents", "               401 201 201 201 201 403 403 201", {"title": "Pump 3 stopped"}),
     Row("GET", "/incidents/{incident}", "     401 200 200 200 200 200 200 200"),

@@ -70,6 +70,8 @@ TABLE = [
     Row("GET", "/grants/{grant}/certificate/", "          302 200 404 403 404 403 403 403"),
     Row("POST", "/grants/{grant}/certificate/", "         302 200 404 403 404 403 403 403", {"key": "{key}", "code": CODE}),
     Row("POST", "/grants/{grant}/certificate/{serial}/revoke/", "302 404 404 404 404 404 404 404"),
+    Row("GET", "/grants/{grant}/evidence/", "             302 403 404 403 404 200 200 200"),
+    Row("POST", "/grants/{grant}/evidence/", "            302 403 404 403 404 200 200 200"),
     Row("GET", "/incidents/", "                           302 200 200 200 200 200 200 200"),
     Row("GET", "/incidents/open/", "                      302 200 200 200 200 403 403 200"),
     Row("POST", "/incidents/open/", "                     302 302 302 302 302 403 403 302", {"title": "Pump 3 stopped"}),

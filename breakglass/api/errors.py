@@ -19,6 +19,7 @@ from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
+from breakglass.space import is_full_disk
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Problem(Schema):
     needs: list[str]
 
 
-PROBLEMS = frozenset({400, 401, 403, 404, 405, 409, 413, 422, 423, 429, 500, 503})
+PROBLEMS = frozenset({400, 401, 403, 404, 405, 409, 413, 422, 423, 429, 500, 503, 507})
 
 
 def answers(ok: Any, status: int = 200) -> dict[Any, Any]:
@@ -71,7 +72,8 @@ def refusal_of(error: Exception) -> Refusal | None:
         case UnreadablePostError() | SuspiciousOperation():
             return bad_input("The request can't be read.", 400)
         case OperationalError() | InterfaceError():
-            return refusal(RefusalCode.DATABASE_UNAVAILABLE)
+            full = is_full_disk(error)
+            return refusal(RefusalCode.DISK_FULL if full else RefusalCode.DATABASE_UNAVAILABLE)
         case HttpError():
             return bad_input(_sentence(error.message), error.status_code)
     return None

@@ -76,6 +76,7 @@ class RefusalCode(StrEnum):
     GATEWAY_DRAINING = "gateway_draining"
     NOT_OFFERED = "not_offered"
     DATABASE_UNAVAILABLE = "database_unavailable"
+    DISK_FULL = "disk_full"
     TOKEN_REQUIRED = "token_required"
     INTERNAL = "internal"
 
@@ -227,7 +228,7 @@ WORDING: dict[RefusalCode, Wording] = {
         "An administrator can allow them for this one asset, on its page; that is a risk, and is shown as one.",
     ),
     C.CANNOT_RECORD: Wording(
-        503, "The session can't be recorded, so it doesn't happen.", "An administrator must free the recording store."
+        503, "The session can't be recorded, so it doesn't happen: {why}.", "An administrator must free the recording store."
     ),
     C.SESSION_NOT_LIVE: Wording(409, "That session is over already.", "Nothing was changed."),
     C.SESSION_FROZEN: Wording(
@@ -259,6 +260,9 @@ WORDING: dict[RefusalCode, Wording] = {
         500, "Something broke on our side.", "It was logged. Look at what you see now before you try again."
     ),
     C.DATABASE_UNAVAILABLE: Wording(503, "The database can't be reached.", "Nothing was changed; try again in a moment."),
+    C.DISK_FULL: Wording(
+        507, "The broker's disk is full, so nothing can be written.", "Nothing was changed. An administrator must free some space."
+    ),
 }  # fmt: skip
 
 _NEEDS: dict[RefusalCode, tuple[str, ...]] = {

@@ -11,6 +11,7 @@ from django.template import loader
 from django.urls import reverse
 
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
+from breakglass.space import is_full_disk
 
 LOGIN_AGAIN = frozenset({RefusalCode.BAD_CREDENTIALS, RefusalCode.SECOND_FACTOR_REQUIRED})
 
@@ -54,11 +55,16 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return page(request, refusal(RefusalCode.NOT_FOUND, what="page"))
 
 
+def _code_of(broken: BaseException | None) -> RefusalCode:
+    if is_full_disk(broken):
+        return RefusalCode.DISK_FULL
+    return RefusalCode.DATABASE_UNAVAILABLE if isinstance(broken, DatabaseError) else RefusalCode.INTERNAL
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """Our own fault. The page needs no database: that may be what broke."""
     broken = sys.exc_info()[1]
-    code = RefusalCode.DATABASE_UNAVAILABLE if isinstance(broken, DatabaseError) else RefusalCode.INTERNAL
-    said = refusal(code)
+    said = refusal(_code_of(broken))
     return HttpResponse(
         loader.get_template("breakglass/broken.html").render({"refusal": said}), status=said.status
     )

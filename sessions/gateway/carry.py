@@ -230,8 +230,8 @@ class SessionChannel(SplicedChannel):
         if not self._started or self.kind is ChannelKind.SFTP:
             return
         line = _line(text)
-        if self.recorded:
-            self.session.record(self.number, line, stderr=not self.pty)
+        if self.recorded and not self.session.say(self.number, line, stderr=not self.pty):
+            return
         self.person.write(line, None if self.pty else STDERR)
 
     def tell_now(self, text: str) -> bool:

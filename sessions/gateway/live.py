@@ -19,6 +19,7 @@ from sessions.gateway.carry import ForwardChannel, SessionChannel, destination, 
 from sessions.gateway.files.moved import Moved
 from sessions.gateway.freezing import Freeze
 from sessions.gateway.receipts import receipt_of
+from sessions.gateway.recorded import Recorded, SessionOver
 from sessions.gateway.relay import SplicedChannel, printable
 from sessions.gateway.transport import LegGone
 from sessions.gateway.wire import Disconnect, Msg, OpenFailure, Reader, message, string, u32
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from sessions.gateway.asset_leg import ClientLeg
     from sessions.gateway.local import Ends
     from sessions.gateway.pep import SessionAuthorization
+    from sessions.gateway.room import Room
     from sessions.gateway.transport import ServerLeg
-    from sessions.recording.recorder import Progress, Recorder
+    from sessions.recording.recorder import Recorder
     from sessions.services import Cut, FileFacts
 
 Carried = TypeVar("Carried", bound=SplicedChannel)
@@ -48,10 +50,6 @@ NEXT = {
     EndReason.LEASE_LOST: "Connect again in a moment.",
     EndReason.CANNOT_RECORD: "An administrator must free the recording store.",
 }
-
-
-class SessionOver(EOFError):
-    """The session has ended: nothing is relayed any more. To a leg's reader it is as good as the end of the stream."""
 
 
 class Clerk(Protocol):
@@ -83,7 +81,7 @@ class Facts:
     output_limit: int
 
 
-class LiveSession:
+class LiveSession(Recorded):
     """One SSH connection of one person to one asset under one grant; any number of channels at a time up to ten."""
 
     def __init__(
@@ -94,6 +92,7 @@ class LiveSession:
         person_leg: ServerLeg,
         asset_leg: ClientLeg,
         clerk: Clerk,
+        room: Room,
     ) -> None:
         self.facts = facts
         self.authorization = authorization
@@ -115,6 +114,7 @@ class LiveSession:
         self._is_incomplete = False
         self._deadline = authorization.deadline
         self._ends_at = authorization.ends_at.timestamp()
+        self.room = room
         self._recorder = recorder
         self._clerk = clerk
         self._lock = threading.Lock()
@@ -136,33 +136,6 @@ class LiveSession:
             raise SessionOver(str(self.reason))
         if typed:
             self.last_typed = now
-
-    def record(self, number: int, data: bytes, *, stderr: bool = False) -> None:
-        """Have it in the file, or end the session and raise: what isn't recorded isn't relayed."""
-        try:
-            self._recorder.output(number, data, stderr=stderr)
-        except RecordingFailed as failed:
-            self.end(EndReason.CANNOT_RECORD)
-            raise SessionOver(str(failed)) from failed
-
-    def mark(self, label: str) -> None:
-        try:
-            self._recorder.marker(label)
-        except RecordingFailed as failed:
-            self.end(EndReason.CANNOT_RECORD)
-            raise SessionOver(str(failed)) from failed
-
-    def note(self, label: str) -> None:
-        """As `mark`, at a channel's end and while the books are closed: what can't be written then stays unwritten."""
-        with contextlib.suppress(RecordingFailed):
-            self._recorder.marker(label)
-
-    def resize(self, cols: int, rows: int, number: int) -> None:
-        try:
-            self._recorder.resize(cols, rows, channel=number)
-        except RecordingFailed as failed:
-            self.end(EndReason.CANNOT_RECORD)
-            raise SessionOver(str(failed)) from failed
 
     # What the person's leg says. -------------------------------------------------------------------------
 
@@ -392,14 +365,8 @@ class LiveSession:
             return list(self._channels.values())
 
     @property
-    def recorded(self) -> Progress:
-        """How much of the recording is on the disk; after the end all of it."""
-        return self._recorder.durable
-
-    @property
-    def recording_error(self) -> RecordingFailed | None:
-        return self._recorder.error
-
-    @property
     def deadline(self) -> float:
         return self._deadline
+
+
+__all__ = ["Clerk", "Facts", "LiveSession", "SessionOver"]

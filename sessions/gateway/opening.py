@@ -30,7 +30,7 @@ from sessions.gateway.relay import printable
 from sessions.models import SSHSession
 from sessions.recording.recorder import Recorder, RecordingFailed
 from sessions.recording.store import Store
-from sessions.services import OpenForm, Totals
+from sessions.services import OpenForm, Totals, recordings
 from sessions.states import EndReason
 
 if TYPE_CHECKING:
@@ -47,8 +47,12 @@ def open_session(visitor: Visitor, identity: Identity, address: Address) -> tupl
     """A session that is connected, recorded and not yet relaying, and the banner to show. Raises Refused."""
     assert address.asset is not None
     authorization = pep.authorize(identity, address.asset, address.login)
-    store = Store(settings.BREAKGLASS.data_dir)
-    _check_space(store)
+    store = recordings.store()
+    try:
+        _check_space(store)
+    except Refused as refused:
+        pep.note_refusal(refused, actor=identity, asset=authorization.asset, login=authorization.login)
+        raise
     form = _form(visitor, authorization)
     with borrowed_db():
         row = services.open_session(form, clock.now())
@@ -64,9 +68,8 @@ def open_session(visitor: Visitor, identity: Identity, address: Address) -> tupl
     except Refused as refused:
         _give_up(row, refused, identity, authorization)
         raise
-    session = LiveSession(
-        _facts(row, visitor, authorization), authorization, recorder, visitor.leg, leg, visitor.gateway.clerk
-    )
+    facts, gateway = _facts(row, visitor, authorization), visitor.gateway
+    session = LiveSession(facts, authorization, recorder, visitor.leg, leg, gateway.clerk, gateway.room)
     connection.session = session
     if not leg.is_active():
         session.end(EndReason.ASSET_CLOSED)
@@ -78,7 +81,13 @@ def _check_space(store: Store) -> None:
         store.prepare()
         store.check_space()
     except (RecordingFailed, OSError) as error:
-        raise refuse(RefusalCode.CANNOT_RECORD) from error
+        raise refuse(RefusalCode.CANNOT_RECORD, why=_why(error)) from error
+
+
+def _why(error: RecordingFailed | OSError) -> str:
+    """What the system says, without the names of our files."""
+    cause = error.cause if isinstance(error, RecordingFailed) else error
+    return cause.strerror or "its file can't be made"
 
 
 def _form(visitor: Visitor, authorization: SessionAuthorization) -> OpenForm:
@@ -135,9 +144,10 @@ def _record(
         },
     }
     try:
-        return Recorder(store.open_path(row.pk), header, clock=clock)
+        path = store.open_path(row.pk)
+        return Recorder(path, header, clock=clock, may_grow=lambda: store.reserve.is_whole)
     except RecordingFailed as error:
-        raise refuse(RefusalCode.CANNOT_RECORD) from error
+        raise refuse(RefusalCode.CANNOT_RECORD, why=_why(error)) from error
 
 
 def _dial(row: SSHSession, authorization: SessionAuthorization) -> tuple[ClientLeg, upstream.AssetConnection]:

@@ -26,9 +26,11 @@ from sessions.gateway.hostkey import host_key
 from sessions.gateway.limits import Limits
 from sessions.gateway.live import LiveSession
 from sessions.gateway.marks import Marks
+from sessions.gateway.room import Room
 from sessions.gateway.shared import Line
 from sessions.gateway.throttle import Throttle
 from sessions.gateway.watchdog import Watchdog
+from sessions.services import recordings
 from sessions.states import EndReason
 
 BACKLOG = 4096
@@ -57,6 +59,7 @@ class Gateway:
         self.heartbeat: Heartbeat | None = None  # what the guard looks at (guard.py), where there is one
         self._watchdog = Watchdog(self)
         self._marks = Marks(lambda: self.id, self._living)
+        self.room = Room(recordings.store(), self.clerk)
         self._lock = threading.Lock()
         self._sessions: dict[UUID, LiveSession] = {}
         self._draining = threading.Event()
@@ -87,6 +90,7 @@ class Gateway:
         self.clerk.start()
         self._watchdog.start()
         self._marks.start()
+        self.room.start()
         log.info("listening on port %d as %s", self.port, self.id)
         if ready is not None:
             ready()
@@ -132,8 +136,7 @@ class Gateway:
     def _drain(self) -> None:
         self._socket.close()
         visitors = self.entrance.everybody()
-        with self._lock:
-            sessions = list(self._sessions.values())
+        sessions = self._living()
         for session in sessions:
             session.end(EndReason.GATEWAY_STOPPED)
         with self._all_gone:
@@ -143,6 +146,7 @@ class Gateway:
             if visitor.session is None:
                 visitor.turn_away("Breakglass: the gateway is going down")
         self._marks.stop()
+        self.room.stop()
         self.clerk.stop(5)
         self._watchdog.stop()
         if self.heartbeat is not None:

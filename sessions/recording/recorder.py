@@ -19,7 +19,7 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +85,21 @@ class Progress:
 class Recorder:
     """One session's recording. Safe to call from many threads; the order of the file is the order of the calls."""
 
-    def __init__(self, path: Path, header: Mapping[str, Any], *, clock: Clock) -> None:
-        """Create the file (it must not exist), header and directory entry on disk, or raise RecordingFailed."""
+    def __init__(
+        self,
+        path: Path,
+        header: Mapping[str, Any],
+        *,
+        clock: Clock,
+        may_grow: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Create the file (it must not exist), header and directory entry on disk, or raise RecordingFailed.
+
+        While `may_grow` says no, the disk counts as full, whatever it has: that room is for others (reserve.py).
+        """
         self.path = path
         self._clock = clock
+        self._may_grow = may_grow
         self._lock = threading.Lock()
         self._sync_lock = threading.Lock()
         self._error: RecordingFailed | None = None
@@ -312,6 +323,8 @@ class Recorder:
             raise self.fail(error) from error
 
     def _hold_room(self, need: int) -> None:
+        if not self._may_grow():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         goal = self._size + need + RESERVE + STEP
         self._allocated = goal if files.hold_room(self._fd, self._size, goal - self._size) else sys.maxsize
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from breakglass.space import RECORDINGS, RESERVE, shortage
 from sessions.recording import files
 from sessions.recording.recorder import RecordingFailed
 from sessions.recording.reserve import Reserve
@@ -36,9 +37,9 @@ class Store:
     def __init__(self, data_dir: Path, *, least_free: int = LEAST_FREE) -> None:
         """`data_dir` is the house's; recordings live in its folder of that name. `least_free` bytes must be free beside
         the reserve, which is as large, for a session to begin."""
-        self.root = data_dir / "recordings"
+        self.root = data_dir / RECORDINGS
         self.least_free = least_free
-        self.reserve = Reserve(self.root / "reserve", least_free)
+        self.reserve = Reserve(self.root / RESERVE, least_free)
 
     def prepare(self) -> None:
         """Make the folders, private to us; also where somebody opened them up."""
@@ -73,8 +74,8 @@ class Store:
             free = self.free_bytes()
         except OSError as error:
             raise RecordingFailed(self.root, error) from error
-        if free < self.least_free:
-            what = f"only {free >> 20} MiB are free where recordings are kept, {self.least_free >> 20} MiB are needed"
+        what = shortage(self.root, self.least_free, free)
+        if what:
             raise RecordingFailed(self.root, OSError(errno.ENOSPC, what))
 
     def open_recordings(self) -> Iterator[OpenRecording]:

@@ -96,7 +96,7 @@ def test_a_killed_gateway_loses_nothing_that_was_shown_and_its_sessions_are_clos
 def test_when_the_disk_is_full_the_session_ends_and_nothing_unrecorded_was_shown(apart: Apart) -> None:
     house = apart.house
     house.grant()
-    apart.start(file_limit=4_000_000)
+    apart.start(file_limit=6_000_000)
     client = house.popen(TICKER)
     shown, err = client.communicate(timeout=60)
     assert b"could no longer be recorded" in err

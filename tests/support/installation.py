@@ -39,6 +39,7 @@ def settings_in(root: Path, *, database_url: str = "", redis_url: str = "") -> d
         "BREAKGLASS_MASTER_KEY": MASTER_KEY,
         "BREAKGLASS_DATA_DIR": str(root / "data"),
         "BREAKGLASS_DATABASE_URL": database_url,
+        "BREAKGLASS_DISK_RESERVE_MIB": "4",
         # Nobody listens there: what must not depend on Redis is tested without it.
         "BREAKGLASS_REDIS_URL": redis_url or f"unix://{root}/no-redis.sock",
     }

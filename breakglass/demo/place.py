@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Linux takes 108 bytes for the path of a Unix socket, macOS 104.
@@ -50,6 +51,16 @@ class Place:
         return self.dir / "mail"
 
     @property
+    def notary_key(self) -> Path:
+        """For the notary's process alone: no other is told where it lies."""
+        return self.dir / "notary" / "key"
+
+    @property
+    def anchor(self) -> Path:
+        """Where checkpoints are kept; in earnest it would be on another machine."""
+        return self.dir / "anchor" / "checkpoints"
+
+    @property
     def web_url(self) -> str:
         return f"http://localhost:{self.web_port}"
 
@@ -76,6 +87,8 @@ class Place:
             self.assets,
             self.mail,
             self.redis_dir,
+            self.notary_key.parent,
+            self.anchor.parent,
             self.dir / "data",
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,6 +117,7 @@ class Place:
             "BREAKGLASS_GATEWAY_HOST": "127.0.0.1",
             "BREAKGLASS_GATEWAY_PORT": str(self.gateway_port),
             "BREAKGLASS_EMAIL_URL": f"file://{self.mail}",
+            "BREAKGLASS_AUDIT_ANCHORS": f"file://{quote(str(self.anchor))},mailto:audit-archive@elsewhere.example",
             "BREAKGLASS_DEMO": "1",
         }
 

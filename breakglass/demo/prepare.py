@@ -22,6 +22,8 @@ def main() -> None:
     call_command("migrate", interactive=False, verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
     write_ca(place)
+    if not place.notary_key.exists():
+        call_command("make_notary_key", str(place.notary_key))
     for player in PEOPLE:
         enter(place, player)
     for asset in AssetBook.running(place).assets:

@@ -81,8 +81,9 @@ class Demo:
         self.gate("gateway", [gateway], lambda: gates.ssh_answers(place.gateway_port))
         self.gate("web page", [web], lambda: gates.web_answers(place.web_port))
         self.gate("Celery", [worker], celery)
-        # Nobody waits for beat: it only says "look again" every few seconds.
+        # Nobody waits for these: beat only says "look again" every few seconds, the notary signs what is written.
         household.start("beat", beat(place), place.logs / "beat.log")
+        household.start("notary", notary(place), place.logs / "notary.log")
         card.write(place, book)
         if "rehearsed" not in place.remembered():
             self.once(household, "a finished session to replay", "rehearse")
@@ -180,6 +181,10 @@ def services(place: Place) -> list[tuple[str, list[str], Path]]:
 def beat(place: Place) -> list[str]:
     schedule = ["--schedule", str(place.dir / "beat-schedule"), "--pidfile", ""]
     return python(*CELERY, "beat", *schedule, "--loglevel", "WARNING")
+
+
+def notary(place: Place) -> list[str]:
+    return python(str(ROOT / "manage.py"), "run_notary", "--key-file", str(place.notary_key))
 
 
 class only_one:

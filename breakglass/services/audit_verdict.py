@@ -86,13 +86,15 @@ class Evidence:
     notes: Sequence[tuple[str, str]] = ()
     """Checkpoints that somebody kept: where, and the signed note."""
     anchors: Sequence[Anchor] = ()
+    stored: int | None = None
+    """How many of the newest stored checkpoints are looked at; None: all."""
 
 
 def examine(evidence: Evidence, *, recordings: bool = True, processes: int = 1) -> Report:
     """Everything. Reads whole tables and asks anchors: seconds to minutes; changes nothing."""
     keys = list(evidence.keys) or notary_keys()
     findings: list[tuple[Code, str]] = []
-    witnesses = [*_stored(keys, findings), *_outside(evidence, keys, findings)]
+    witnesses = [*_stored(keys, evidence.stored, findings), *_outside(evidence, keys, findings)]
     chain = audit_check.verify({one.checkpoint.size for one in witnesses}, processes)
     report = Report(chain, findings)
     if not chain.ok:
@@ -134,8 +136,8 @@ def guard_warnings() -> list[str]:
     return warnings + [f"the trigger {name} is missing: rows could be changed unhindered" for name in missing]
 
 
-def _stored(keys: Sequence[Key], findings: list[tuple[Code, str]]) -> Iterator[Witness]:
-    for row in AuditCheckpoint.objects.order_by("size").iterator():
+def _stored(keys: Sequence[Key], newest: int | None, findings: list[tuple[Code, str]]) -> Iterator[Witness]:
+    for row in AuditCheckpoint.objects.order_by("-size")[:newest].iterator():
         what = f"the stored checkpoint of {row.size} rows"
         one = _opened(what, row.note, keys, findings, Code.CHECKPOINT, outside=False)
         if one is None:

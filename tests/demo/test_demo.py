@@ -68,12 +68,33 @@ def test_devtotp_prints_a_code_that_opens(stack: Stack) -> None:
     assert done.stdout.strip().isdigit()
 
 
-@pytest.mark.parametrize("name", ["web", "gateway", "worker", "beat", "valkey", "assets"])
+@pytest.mark.parametrize("name", ["web", "gateway", "worker", "beat", "notary", "valkey", "assets"])
 def test_what_dies_is_started_again_and_said_so(stack: Stack, name: str) -> None:
     before = stack.kill(name)
     eventually(lambda: stack.pid(name), lambda pid: pid not in (0, before))
     assert f"{name} was ended by SIGKILL; starting it again" in stack.words()
     stack.await_health()
+
+
+def test_the_trail_is_signed_and_anchored_as_it_grows(stack: Stack) -> None:
+    """Signed by a process of its own; `verify_audit` finds the anchor's checkpoints among the rows."""
+    before = stack.call("otto", "GET", "audit/checkpoint").body["size"]
+    stack.call("nora", "POST", "incidents", {"title": "Something new to sign"})
+    stack.kill("notary")  # its next start signs what is new at once
+    grown = eventually(
+        lambda: stack.call("otto", "GET", "audit/checkpoint").body,
+        lambda point: (
+            point["size"] > before and all(one["size"] >= point["size"] for one in point["anchors"])
+        ),
+    )
+    assert {one["name"].split(":")[0] for one in grown["anchors"]} == {"file", "mailto"}
+    assert stat.S_IMODE((stack.dir / "notary" / "key").stat().st_mode) == 0o600
+    done = subprocess.run(
+        [sys.executable, "manage.py", "verify_audit", "--vkey", grown["key"], "--no-recordings"],
+        cwd=ROOT, env=environment_of(stack), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "of them outside" in done.stdout
 
 
 @requires("ssh")

@@ -21,7 +21,7 @@ from breakglass.api.paging import Page, Paging, page, page_of
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
-from sessions import evidence_api, queries, services, shapes
+from sessions import evidence_api, queries, recording_api, services, shapes
 from sessions.models import Channel, FileOperation, Review, SSHSession
 from sessions.queries import SessionFilter
 from sessions.states import ReviewState, review_state_at
@@ -29,6 +29,7 @@ from sessions.streaming import stream
 
 router = Router()
 router.add_router("", evidence_api.router)
+router.add_router("", recording_api.router)
 
 CAST = "application/x-asciicast"
 BYTES = "application/octet-stream"

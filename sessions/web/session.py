@@ -25,6 +25,7 @@ from sessions import queries, services
 from sessions.models import Recording, SSHSession
 from sessions.services.recordings import NO_ROOM_TO_SEAL
 from sessions.states import OPEN_STATES, RecordingState, SessionState
+from sessions.web import hold
 
 TEMPLATE = "gateway/parts/session_live.html"
 COMMANDS = frozenset({"exec"})
@@ -135,7 +136,7 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
     recording: Recording | None = getattr(session, "recording", None)
     channels = list(session.channels.all())
     is_open = session.state in OPEN_STATES
-    ready = recording is not None and recording.state != RecordingState.OPEN
+    ready = recording is not None and recording.state in (RecordingState.SEALED, RecordingState.RECOVERED)
     files = queries.file_operations(session)
     return {
         "session": session,
@@ -145,6 +146,7 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "waits_for_room": recording is not None and recording.problem == NO_ROOM_TO_SEAL,
         "may_replay": can(person, Verb.REPLAY_SESSION, thing),
         "may_kill": is_open and session.kill_requested_at is None and can(person, Verb.KILL_SESSION, thing),
+        **hold.keeping(session, person),
         "approvals": list(session.grant.request.approvals.all()),
         "commands": [channel for channel in channels if channel.kind in COMMANDS],
         "files": files[:FILES_SHOWN],

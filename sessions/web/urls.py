@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sessions.web import evidence, review, session, session_list
+from sessions.web import evidence, hold, review, session, session_list
 
 urlpatterns = [
     path("sessions/", session_list.sessions, name="sessions"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/recording.cast", session.recording_cast, name="recording_cast"),
     path("sessions/<uuid:session_id>/download/", session.recording_download, name="recording_download"),
     path("sessions/<uuid:session_id>/files/<str:label>/download/", session.kept_file, name="kept_file"),
+    path("sessions/<uuid:session_id>/hold/", hold.session_hold, name="session_hold"),
+    path("sessions/<uuid:session_id>/unhold/", hold.session_unhold, name="session_unhold"),
     path("sessions/<uuid:session_id>/kill/", session.session_kill, name="session_kill"),
     path("grants/<uuid:grant_id>/evidence/", evidence.grant_evidence, name="grant_evidence"),
     path("reviews/", review.reviews, name="reviews"),

@@ -68,6 +68,10 @@ TABLE = [
     Row("GET", "/sessions/{session}/commands", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/files", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/files/{file}/content", "401 200 404 403 404 200 200 403"),
+    Row("GET", "/sessions/{session}/recording", "401 403 404 403 404 200 200 403"),
+    Row("POST", "/sessions/{session}/hold", " 401 403 404 403 404 403 200 403", {"reason": "a claim"}),
+    # 409: allowed, but it isn't held.
+    Row("POST", "/sessions/{session}/unhold", "401 403 404 403 404 403 409 403", {"reason": "settled"}),
     Row("POST", "/sessions/{open}/kill", "    401 403 404 200 404 403 403 200", {"reason": "wrong machine"}),
     Row("POST", "/sessions/{open}/freeze", "  401 403 404 403 404 403 403 403"),
     Row("POST", "/sessions/{open}/unfreeze", "401 403 404 403 404 403 403 403"),

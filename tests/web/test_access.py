@@ -102,6 +102,11 @@ TABLE = [
     Row("GET", "/sessions/{ended_session}/recording.cast", "302 200 404 403 403 200 200 403"),
     Row("GET", "/sessions/{ended_session}/download/", "   302 200 404 403 403 200 200 403"),
     Row("GET", "/sessions/{ended_session}/files/{file}/download/", "302 200 404 403 403 200 200 403"),
+    Row("GET", "/sessions/{ended_session}/hold/", "       302 403 404 403 403 403 200 403"),
+    Row("POST", "/sessions/{ended_session}/hold/", "      302 403 404 403 403 403 302 403", {"reason": "a claim"}),
+    Row("GET", "/sessions/{ended_session}/unhold/", "     302 403 404 403 403 403 200 403"),
+    # 409: allowed, but it isn't held.
+    Row("POST", "/sessions/{ended_session}/unhold/", "    302 403 404 403 403 403 409 403", {"reason": "settled"}),
     Row("GET", "/sessions/{live_session}/kill/", "        302 403 404 200 200 403 403 200"),
     Row("POST", "/sessions/{live_session}/kill/", "       302 403 404 302 302 403 403 302", {"reason": "wrong machine"}),
     Row("GET", "/reviews/", "                             302 403 403 403 403 200 200 403"),

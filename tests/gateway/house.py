@@ -195,8 +195,12 @@ class House:
     def popen(
         self, *words: str, user: str = "rita+hist-01", options: tuple[str, ...] = ()
     ) -> subprocess.Popen[bytes]:
+        return self.started(self.ssh(*words, user=user, options=options))
+
+    def started(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """That command, with a code at hand and its streams in pipes."""
         return subprocess.Popen(
-            self.ssh(*words, user=user, options=options), env=self.askpass(),
+            command, env=self.askpass(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

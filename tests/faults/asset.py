@@ -18,6 +18,8 @@ import asyncssh
 from tests.faults import pipe
 
 TICK = 0.02
+FLOOD = "flood"
+"""A command that says as much as a build or a log does, not a line at a time."""
 numbers = itertools.count(1)
 sessions: dict[int, Ticking] = {}
 
@@ -29,6 +31,7 @@ class Ticking(asyncssh.SSHServerSession[bytes]):
         self.number = next(numbers)
         sessions[self.number] = self
         self.ticks = 0
+        self.burst = 1
         self.flows = False
         self.heard_at = 0.0
         self.heard_typed = 0.0
@@ -42,6 +45,8 @@ class Ticking(asyncssh.SSHServerSession[bytes]):
         return True
 
     def exec_requested(self, command: str) -> bool:
+        if command == FLOOD:
+            self.burst = 400
         return True
 
     def session_started(self) -> None:
@@ -55,8 +60,10 @@ class Ticking(asyncssh.SSHServerSession[bytes]):
 
     def tick(self) -> None:
         if self.flows and self.gone is None:
-            self.ticks += 1
-            self._channel.write(b"t %d %d %.6f\r\n" % (self.number, self.ticks, time.monotonic()))
+            now, first = time.monotonic(), self.ticks + 1
+            self.ticks += self.burst
+            lines = (b"t %d %d %.6f\r\n" % (self.number, tick, now) for tick in range(first, self.ticks + 1))
+            self._channel.write(b"".join(lines))
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         self.heard_at = time.monotonic()

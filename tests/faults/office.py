@@ -47,6 +47,8 @@ from breakglass.services import (  # noqa: E402  # noqa: E402
 )
 from playbooks.schema import PlaybookSpec  # noqa: E402
 from sessions.models import Receipt, Recording, SSHSession  # noqa: E402
+from sessions.services import recording_check  # noqa: E402
+from sessions.services import recordings as recordings_of  # noqa: E402
 from tests.faults import pipe  # noqa: E402
 
 SECRET = base64.b32encode(b"only for the harness").decode()
@@ -179,6 +181,22 @@ def recordings(ids: list[str]) -> list[str]:
     return [str(state) for state in rows.values_list("state", flat=True)]
 
 
+def tapes(labels: list[str], folder: str) -> dict[str, dict[str, Any]]:
+    """The recordings of these sessions: what a check says, and sealed ones as files in `folder`."""
+    found = {}
+    numbers = [int(label.removeprefix("S-")) for label in labels]
+    for row in Recording.objects.select_related("session").filter(session__number__in=numbers):
+        label, path = row.session.label, Path(folder) / f"{row.session.label}.cast"
+        checked = recording_check.check(row)
+        if row.state != "open" and not path.exists():
+            path.write_bytes(b"".join(recordings_of.read_recording(row)))
+        found[label] = {
+            "session": str(row.session_id), "state": row.state, "reason": row.session.end_reason,
+            "verdict": str(checked.verdict), "what": checked.what, "path": str(path),
+        }  # fmt: skip
+    return found
+
+
 def trail(tag: str) -> int:
     """How many rows of that kind there are."""
     return AuditEvent.objects.filter(tag=tag).count()
@@ -244,7 +262,7 @@ def hang_up() -> None:
 DOES = {
     function.__name__: function
     for function in (migrate, furnish, move, give, end_at, revoke, ended, written, send, session_ids, recordings,
-                     trail, hang_up)
+                     tapes, trail, hang_up)
 }  # fmt: skip
 
 

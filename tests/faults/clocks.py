@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.faults.ends import batches, on_time
 from tests.faults.shift import at_work
 from tests.faults.table import Condition, Demand, Measured, Towns
-from tests.faults.town import Gateway, Town, eventually, libfaketime
+from tests.faults.town import Gateway, Town, eventually
+from tests.support.needs import libfaketime
 
 ORDER = 30
 STEPS = {"an hour back": -3600, "a day back": -86400, "an hour forward": 3600, "a day forward": 86400}

@@ -13,6 +13,8 @@ from tests.faults.town import Town
 
 ORDER = 10
 BATCH = 50
+A_RENEWAL = 7.0
+"""Sessions are confirmed every 5 s: one confirmation at least falls into an outage that lasts so long."""
 AT_THE_END = {"last byte": Demand(p99=0.5, most=1.0), "both sockets closed": Demand()}
 AND_MEANWHILE = AT_THE_END | {"longest silence while it is dead": Demand(most=2.0)}
 Without = Callable[[Town, int], AbstractContextManager[None]]
@@ -67,14 +69,14 @@ def compare(seen: list[Seen], rows: dict[str, dict], receipts: dict[str, list[fl
                 receipts.setdefault(key, []).append(abs(receipt[name] - wall - at))
 
 
-def around_dead(towns: Towns, runs: int, *, kind: str, without: Without) -> Measured:
-    """The end comes while something is dead or stands still: the one and the other in turn."""
+def around_dead(towns: Towns, runs: int, *, kind: str, without: Without, lead: float) -> Measured:
+    """The end comes while something is dead or stands still: the one and the other in turn. `lead`: for so long, about."""
     measured: dict[str, list[float]] = {"last byte": [], "both sockets closed": []}
     silences = measured["longest silence while it is dead"] = []
     town = towns.of(kind)
     for number, size in enumerate(batches(runs)):
         with at_work(town, size) as shift:
-            end = shift.end_in(8)
+            end = shift.end_in(lead)
             town.crowd.ask("mark", numbers=shift.people)
             with without(town, number):
                 time.sleep(max(0.0, end - 0.3 - time.monotonic()))
@@ -117,8 +119,8 @@ def all_dead(town: Town, number: int) -> Iterator[None]:
         yield
 
 
-def dead(name: str, what: str, without: Without, kind: str = "postgresql") -> Condition:
-    measure = partial(around_dead, kind=kind, without=without)
+def dead(name: str, what: str, without: Without, kind: str = "postgresql", lead: float = 4.0) -> Condition:
+    measure = partial(around_dead, kind=kind, without=without, lead=lead)
     return Condition(name, what, measure, AND_MEANWHILE)
 
 
@@ -137,8 +139,8 @@ CONDITIONS = (
     dead("worker", "expiry, Celery worker dead", parts_dead("worker")),
     dead("beat", "expiry, Celery beat dead", parts_dead("beat")),
     dead("web", "expiry, web page dead", parts_dead("web")),
-    dead("postgresql", "expiry, database dead (PostgreSQL killed, stopped)", database_dead),
-    dead("all", "expiry, all of these dead", all_dead),
+    dead("postgresql", "expiry, database dead (PostgreSQL killed, stopped)", database_dead, lead=A_RENEWAL),
+    dead("all", "expiry, all of these dead", all_dead, lead=A_RENEWAL),
     dead(
         "sqlite", "expiry, database dead (SQLite's file locked by another process)", database_dead, "sqlite"
     ),

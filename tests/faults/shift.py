@@ -111,7 +111,10 @@ class Shift:
         """The sessions' rows by label, once all have ended; each ended once, for one of these reasons."""
 
         def all_ended() -> dict[str, Any]:
-            rows: dict[str, Any] = self.town.office.ask("ended", ids=self.grants)
+            try:
+                rows: dict[str, Any] = self.town.office.ask("ended", ids=self.grants)
+            except HelperFailed:  # the database may be away for others' sake
+                return {}
             return rows if all(row["state"] == "ended" for row in rows.values()) else {}
 
         rows = eventually(all_ended, "every session's end is in the books", seconds)

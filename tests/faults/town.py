@@ -25,7 +25,6 @@ from tests.support.sshd import descendants, make_key
 T = TypeVar("T")
 PEOPLE = 10
 PATIENCE = 60.0
-FAKETIME = "libfaketimeMT.so.1"
 UNHURRIED = ("--rate", "10000", "--burst", "10000")
 
 
@@ -77,12 +76,11 @@ class Part:
         self.send(signal.SIGSTOP)
 
     def live(self) -> None:
-        """After `die` or `freeze`."""
+        """After `die` or `freeze`. Returns at once, as `start`."""
         if self.process is not None and self.process.poll() is None:
             self.send(signal.SIGCONT)
         else:
             self.start()
-            self.await_up()
 
     def stop(self) -> None:
         """In order, and at the latest the hard way."""
@@ -124,6 +122,8 @@ class Town:
     environment: dict[str, str]
     parts: dict[str, Part] = field(default_factory=dict)
     gateways: list[Gateway] = field(default_factory=list)
+    is_patient: bool = True
+    """What was started again is up before the next fault; else only what people at work can't do without."""
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     office: Helper = field(init=False)
     asset: Helper = field(init=False)
@@ -230,10 +230,6 @@ def _people_it(town: Town, *, whole: bool) -> None:
     town.gateway_apart("gateway", processes=2)
     for part in town.parts.values():
         part.await_up()
-
-
-def libfaketime() -> Path | None:
-    return next(Path("/usr/lib").glob(f"*/faketime/{FAKETIME}"), None)
 
 
 def eventually(true: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:

@@ -28,18 +28,24 @@ def _half_open(towns: Towns, runs: int, *, asset_side: bool) -> Measured:
     """Several proxies with a few sessions each, one cut after the other; noticed is what closes the other side's socket."""
     faults = max(1, min(MOST_FAULTS, runs // 2))
     town = towns.of()
-    before = town.asset_port if asset_side else town.gateway.port
     values = []
     with ExitStack() as stack:
+        gateway = town.gateway_apart("wires")  # what else is going on in town doesn't matter here
+        stack.callback(town.close, gateway)
+        before = town.asset_port if asset_side else gateway.port
         proxies = [stack.enter_context(FaultProxy("127.0.0.1", before)) for _ in range(faults)]
         shifts = []
         for proxy in proxies:
             count = math.ceil(runs / faults)
             if asset_side:
                 town.office.ask("move", asset="far", port=proxy.port)
-                shifts.append(stack.enter_context(at_work(town, count, grants=1, asset="far")))
+                shifts.append(
+                    stack.enter_context(at_work(town, count, grants=1, asset="far", gateway=gateway))
+                )
             else:
-                shifts.append(stack.enter_context(at_work(town, count, grants=1, port=proxy.port)))
+                shifts.append(
+                    stack.enter_context(at_work(town, count, grants=1, gateway=gateway, port=proxy.port))
+                )
         cuts = []
         for number, proxy in enumerate(proxies):
             time.sleep(0.7 * bool(number))  # not all in step with the gateway's own rounds

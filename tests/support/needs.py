@@ -34,11 +34,17 @@ def nss_wrapper() -> Path | None:
     return next(Path("/usr/lib").glob("*/libnss_wrapper.so"), None)
 
 
+def libfaketime() -> Path | None:
+    """A library by which one process has another wall clock than the rest."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
 FINDERS: dict[str, Callable[[], object]] = {
     "chromium": chromium,
     "postgresql": postgresql.find_programs,
     "libssh": libssh,
     "nss_wrapper": nss_wrapper,
+    "libfaketime": libfaketime,
 }
 PACKAGES = {
     "sshd": "openssh-server",
@@ -62,7 +68,7 @@ PACKAGES = {
     "curl": "curl",
     "libssh": "libssh-4",
     "nss_wrapper": "libnss-wrapper",
-    "faketime": "faketime",
+    "libfaketime": "libfaketime",
     "node": "nodejs",
 }
 

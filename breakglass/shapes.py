@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models import prefetch_related_objects
 
 from breakglass import queries
 from breakglass.domain import grants, requests
@@ -13,6 +14,8 @@ from breakglass.domain.grants import LIVE, GrantState
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Grant, Person
 from breakglass.services import extensions
+
+RECEIPTS = "ssh_sessions__receipt__asked_by"
 
 
 def request_state(row: AccessRequest, now: datetime) -> str:
@@ -82,7 +85,15 @@ def grant(row: Grant, person: Person, now: datetime) -> dict[str, Any]:
         "end_note": row.end_note,
         "longest_extension": extensions.longest(row, now) if state is GrantState.ACTIVE else 0,
         "ssh": [way_in(row, login, asset) for asset in assets for login in row.logins] if holds else [],
+        "receipts": receipts(row),
     }
+
+
+def receipts(row: Grant) -> list[dict[str, Any]]:
+    """Of the ends of its sessions, which are the data plane's: it joins here by name."""
+    prefetch_related_objects([row], RECEIPTS)
+    ended = [session.receipt.facts for session in row.ssh_sessions.all() if hasattr(session, "receipt")]
+    return sorted(ended, key=lambda facts: facts["asked_at"])
 
 
 def way_in(row: Grant, login: str, asset: str) -> str:

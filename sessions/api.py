@@ -18,6 +18,7 @@ from breakglass.api.errors import PROBLEMS, Problem, answers
 from breakglass.api.inputs import Filter, Input
 from breakglass.api.naming import find
 from breakglass.api.paging import Page, Paging, page, page_of
+from breakglass.api.receipts import ReceiptOut
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
@@ -36,7 +37,8 @@ BYTES = "application/octet-stream"
 
 
 class SessionOut(Schema):
-    """A gateway connection under a grant. `upstream_host_key` is the asset's key as it was checked then."""
+    """A gateway connection under a grant. `upstream_host_key` is the asset's key as it was checked then; `receipt` is
+    there once it has ended."""
 
     id: UUID
     label: str
@@ -60,11 +62,15 @@ class SessionOut(Schema):
     bytes_out: int
     opened_at: datetime
     kill_requested_at: datetime | None
+    frozen_at: datetime | None
+    frozen_by: str | None
+    freeze_reason: str
     ended_at: datetime | None
     recording: Literal["open", "sealed", "recovered", "deleted"]
     recording_sha256: str
     recording_seconds: float
     approved_by: list[str]
+    receipt: ReceiptOut | None
 
 
 class CommandOut(Schema):
@@ -145,6 +151,12 @@ class ReviewQuery(Filter):
 
 
 class KillIn(Input):
+    reason: str = Field(default="", max_length=300)
+
+
+class FreezeIn(Input):
+    """`reason`: told to the person."""
+
     reason: str = Field(default="", max_length=300)
 
 
@@ -248,15 +260,20 @@ def kill_session(request: HttpRequest, ref: str, body: KillIn) -> dict[str, Any]
 
 
 @router.post("/sessions/{ref}/freeze", response=answers(SessionOut), tags=["sessions"])
-def freeze_session(request: HttpRequest, ref: str) -> dict[str, Any]:
-    """Not offered yet: end the session instead."""
-    return _not_offered(request, ref)
+def freeze_session(request: HttpRequest, ref: str, body: FreezeIn | None = None) -> dict[str, Any]:
+    """Hold what the person sends; output goes on. They are told who did it, and the reason. The grant, and their other
+    sessions, are not touched."""
+    person = person_of(request)
+    done = services.freeze(_seen(person, ref).pk, person, body.reason if body else "", clock.now())
+    return shapes.session(_seen(person, str(done.pk)))
 
 
 @router.post("/sessions/{ref}/unfreeze", response=answers(SessionOut), tags=["sessions"])
 def unfreeze_session(request: HttpRequest, ref: str) -> dict[str, Any]:
-    """Not offered yet."""
-    return _not_offered(request, ref)
+    """Let it go on: what the person sent meanwhile is passed on, once. Nobody unfreezes their own session."""
+    person = person_of(request)
+    done = services.unfreeze(_seen(person, ref).pk, person, clock.now())
+    return shapes.session(_seen(person, str(done.pk)))
 
 
 @router.get("/reviews", response=answers(Page[ReviewOut]), tags=["reviews"])
@@ -294,13 +311,6 @@ def sign_review(request: HttpRequest, number: int, body: SignIn) -> dict[str, An
 def _seen(person: Person, ref: str) -> SSHSession:
     found = find(SSHSession.objects.only("pk"), ref, "session", "S-")
     return queries.session_for(person, found.pk)
-
-
-def _not_offered(request: HttpRequest, ref: str) -> dict[str, Any]:
-    _seen(person_of(request), ref)
-    raise refuse(
-        RefusalCode.NOT_OFFERED, what="Freezing a session", help="An approver or administrator can end it."
-    )
 
 
 def _aware(at: datetime | None) -> datetime | None:

@@ -15,11 +15,20 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import storable
 from breakglass.models import Approval, Grant, Person
 from breakglass.queries import actor_of, seen_by, thing_of_grant
-from sessions.models import Channel, FileOperation, Review, SSHSession
+from sessions.models import Channel, FileOperation, Receipt, Review, SSHSession
 from sessions.states import OPEN_STATES
 
 _SESSIONS = SSHSession.objects.select_related(
-    "person", "asset", "grant", "grant__playbook", "grant__incident", "grant__request", "recording"
+    "person",
+    "asset",
+    "grant",
+    "grant__playbook",
+    "grant__incident",
+    "grant__request",
+    "recording",
+    "receipt",
+    "receipt__asked_by",
+    "frozen_by",
 ).prefetch_related(
     Prefetch("channels", Channel.objects.order_by("number")),
     Prefetch("grant__request__approvals", Approval.objects.select_related("person")),
@@ -90,6 +99,12 @@ def file_operation(session: SSHSession, label: str) -> FileOperation | None:
 
 def sessions_of_grant(grant: Grant) -> QuerySet[SSHSession]:
     return _SESSIONS.filter(grant=grant)
+
+
+def receipts_of(grant: Grant) -> QuerySet[Receipt]:
+    """The receipts of the sessions under a grant, in the order in which these began."""
+    found = Receipt.objects.filter(session__grant=grant).select_related("session", "asked_by")
+    return found.order_by("session__number")
 
 
 _REVIEWS = Review.objects.select_related(

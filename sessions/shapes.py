@@ -34,6 +34,9 @@ def session(row: SSHSession) -> dict[str, Any]:
         "bytes_out": row.bytes_out,
         "opened_at": row.opened_at,
         "kill_requested_at": row.kill_requested_at,
+        "frozen_at": row.frozen_at,
+        "frozen_by": row.frozen_by.username if row.frozen_by else None,
+        "freeze_reason": row.freeze_reason,
         "ended_at": row.ended_at,
         "recording": row.recording.state,
         "recording_sha256": row.recording.sha256,
@@ -43,4 +46,5 @@ def session(row: SSHSession) -> dict[str, Any]:
             for approval in grant.request.approvals.all()
             if approval.verdict == "approved"
         ],
+        "receipt": row.receipt.facts if hasattr(row, "receipt") else None,
     }

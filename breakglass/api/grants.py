@@ -15,6 +15,7 @@ from breakglass.api.errors import answers
 from breakglass.api.inputs import Filter, Input
 from breakglass.api.naming import find
 from breakglass.api.paging import Page, Paging, page
+from breakglass.api.receipts import ReceiptOut
 from breakglass.api.requests import RequestDetail, detail
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
@@ -29,7 +30,7 @@ State = Literal["armed", "active", "released", "revoked", "expired"]
 class GrantOut(Schema):
     """A grant as it is now; `state` is computed from the clock. `ssh` is the way in, for its holder while it lives.
 
-    `longest_extension`: how many more minutes may be asked for now; 0 where none.
+    `longest_extension`: how many more minutes may be asked for now; 0 where none. `receipts`: of its sessions' ends.
     """
 
     id: UUID
@@ -52,6 +53,7 @@ class GrantOut(Schema):
     end_note: str
     longest_extension: int
     ssh: list[str]
+    receipts: list[ReceiptOut]
 
 
 class RevokeIn(Input):
@@ -117,7 +119,7 @@ class GrantFilter(Filter):
 def list_grants(request: HttpRequest, paging: Query[Paging], only: Query[GrantFilter]) -> dict[str, Any]:
     """The grants that you may see, newest first."""
     person, now = person_of(request), clock.now()
-    rows = queries.visible_grants(person)
+    rows = queries.visible_grants(person).prefetch_related(shapes.RECEIPTS)
     if only.mine:
         rows = rows.filter(person=person)
     if only.live:

@@ -47,12 +47,13 @@ def requests_of_incident(incident: Incident) -> QuerySet[AccessRequest]:
 
 def sessions_under(grant: Grant) -> list[dict[str, Any]]:
     """The ssh sessions of a grant, newest first. They belong to the data plane, which joins here by name."""
-    rows = grant.ssh_sessions.select_related("asset", "recording")
+    rows = grant.ssh_sessions.select_related("asset", "recording", "receipt")
     return [
         {
             "url": reverse("session", args=[row.id]),
             "label": row.label,
-            "state": row.state,
+            "state": "frozen" if row.frozen_at and not row.end_reason else row.state,
+            "receipt": getattr(row, "receipt", None),
             "asset": row.asset.name,
             "login": row.login,
             "opened_at": row.opened_at,

@@ -180,6 +180,23 @@ def size(value: int | None) -> str:
 
 
 @register.filter
+def took(milliseconds: float) -> str:
+    """A length of time as people say it: 8.4 ms, 230 ms, 1.25 s, 3 min."""
+    size = abs(milliseconds)
+    if size < 10:
+        return f"{size:.1f} ms"
+    if size < 1000:
+        return f"{size:.0f} ms"
+    return f"{size / 1000:.2f} s" if size < 60_000 else span(timedelta(milliseconds=size))
+
+
+@register.filter
+def after(milliseconds: float) -> str:
+    """How long after, or before, the moment that is counted from."""
+    return f"{took(milliseconds)} {'before' if milliseconds < 0 else 'after'}"
+
+
+@register.filter
 def words(value: object) -> str:
     """client_closed -> client closed."""
     return str(value).replace("_", " ")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -47,6 +48,25 @@ class Receipt(models.Model):
     def target_gone_ms(self) -> float | None:
         """From asked to the asset's socket closed."""
         return _ms(self.asked_at, self.target_gone_at)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything with stable keys: what the API, the console and the evidence say."""
+        return {
+            "session": self.session.label,
+            "cause": self.cause,
+            "asked_at": self.asked_at,
+            "asked_by": self.asked_by.username if self.asked_by else None,
+            "cut_at": self.cut_at,
+            "last_byte_at": self.last_byte_at,
+            "client_gone_at": self.client_gone_at,
+            "target_gone_at": self.target_gone_at,
+            "cut_ms": self.cut_ms,
+            "last_byte_ms": self.last_byte_ms,
+            "client_gone_ms": self.client_gone_ms,
+            "target_gone_ms": self.target_gone_ms,
+            "estimated": self.estimated,
+        }
 
 
 def _ms(start: datetime, end: datetime | None) -> float | None:

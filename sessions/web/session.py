@@ -12,7 +12,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from breakglass import clock
 from breakglass.domain.permissions import Verb
@@ -22,10 +22,11 @@ from breakglass.queries import spec_of
 from breakglass.web import live
 from breakglass.web.who import can, demand, person_of
 from sessions import queries, services
-from sessions.models import Recording, SSHSession
+from sessions.models import Receipt, Recording, SSHSession
 from sessions.services.recordings import NO_ROOM_TO_SEAL
 from sessions.states import OPEN_STATES, RecordingState, SessionState
 from sessions.web import hold
+from sessions.web.ends import asked
 
 TEMPLATE = "gateway/parts/session_live.html"
 COMMANDS = frozenset({"exec"})
@@ -39,6 +40,16 @@ class KillForm(forms.Form):
         help_text="On record. The person is told only that their access was withdrawn.",
         widget=forms.Textarea(attrs={"rows": 2}),
         error_messages={"required": "Say why."},
+    )
+
+
+class FreezeForm(forms.Form):
+    reason = forms.CharField(
+        label="Why?",
+        max_length=300,
+        required=False,
+        help_text="On record, and told to the person. It may stay empty where every second counts.",
+        widget=forms.TextInput(attrs={"autofocus": True}),
     )
 
 
@@ -118,6 +129,46 @@ def session_kill(request: HttpRequest, session_id: UUID) -> HttpResponse:
     return render(request, "gateway/kill.html", context, status=status)
 
 
+@require_http_methods(["GET", "POST"])
+def session_freeze(request: HttpRequest, session_id: UUID) -> HttpResponse:
+    person = person_of(request)
+    session = queries.session_for(person, session_id)
+    demand(person, Verb.FREEZE_SESSION, queries.thing_of_session(session))
+    form = FreezeForm(request.POST if request.method == "POST" else None)
+    refused: Refusal | None = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.freeze(session.id, person, form.cleaned_data["reason"], clock.now())
+        except Refused as no:
+            refused = no.refusal
+        else:
+            return redirect("session", session.id)
+    context = {"session": session, "form": form, "refusal": refused, "open": session.state in OPEN_STATES}
+    status = refused.status if refused else 422 if form.errors else 200
+    return render(request, "gateway/freeze.html", context, status=status)
+
+
+@require_POST
+def session_unfreeze(request: HttpRequest, session_id: UUID) -> HttpResponse:
+    person = person_of(request)
+    session = queries.session_for(person, session_id)
+    demand(person, Verb.UNFREEZE_SESSION, queries.thing_of_session(session))
+    services.unfreeze(session.id, person, clock.now())
+    return redirect("session", session.id)
+
+
+def _freezing(session: SSHSession, person: Person) -> dict[str, Any]:
+    """Whether it is frozen, and what this person may do about that."""
+    thing = queries.thing_of_session(session)
+    goes_on = session.state in OPEN_STATES and session.kill_requested_at is None
+    frozen = goes_on and session.frozen_at is not None
+    return {
+        "frozen": frozen,
+        "may_freeze": goes_on and not frozen and can(person, Verb.FREEZE_SESSION, thing),
+        "may_unfreeze": frozen and can(person, Verb.UNFREEZE_SESSION, thing),
+    }
+
+
 def _cast(pieces: Iterator[bytes]) -> StreamingHttpResponse:
     response = StreamingHttpResponse(_one_by_one(pieces), content_type="application/x-asciicast")
     response["Cache-Control"] = "no-store, private"
@@ -138,6 +189,7 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
     is_open = session.state in OPEN_STATES
     ready = recording is not None and recording.state in (RecordingState.SEALED, RecordingState.RECOVERED)
     files = queries.file_operations(session)
+    receipt: Receipt | None = getattr(session, "receipt", None)
     return {
         "session": session,
         "state": _state(session),
@@ -146,6 +198,9 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "waits_for_room": recording is not None and recording.problem == NO_ROOM_TO_SEAL,
         "may_replay": can(person, Verb.REPLAY_SESSION, thing),
         "may_kill": is_open and session.kill_requested_at is None and can(person, Verb.KILL_SESSION, thing),
+        **_freezing(session, person),
+        "receipt": receipt,
+        "asked": asked(receipt.cause) if receipt else "",
         **hold.keeping(session, person),
         "approvals": list(session.grant.request.approvals.all()),
         "commands": [channel for channel in channels if channel.kind in COMMANDS],
@@ -165,4 +220,6 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
 def _state(session: SSHSession) -> str:
     if session.kill_requested_at and session.state in OPEN_STATES:
         return str(SessionState.ENDING)
+    if session.frozen_at and session.state in OPEN_STATES:
+        return "frozen"
     return session.state

@@ -70,6 +70,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
         "query": urlencode(asked),
         "filtered": bool(asked),
         "everybody": everybody,
+        "sees_ends": can(person, Verb.SEE_ENDS),
     }
     return render(request, "gateway/sessions.html", context)
 

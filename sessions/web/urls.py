@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sessions.web import evidence, hold, review, session, session_list
+from sessions.web import ends, evidence, hold, review, session, session_list
 
 urlpatterns = [
     path("sessions/", session_list.sessions, name="sessions"),
@@ -17,6 +17,9 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/hold/", hold.session_hold, name="session_hold"),
     path("sessions/<uuid:session_id>/unhold/", hold.session_unhold, name="session_unhold"),
     path("sessions/<uuid:session_id>/kill/", session.session_kill, name="session_kill"),
+    path("sessions/<uuid:session_id>/freeze/", session.session_freeze, name="session_freeze"),
+    path("sessions/<uuid:session_id>/unfreeze/", session.session_unfreeze, name="session_unfreeze"),
+    path("ends/", ends.ends, name="ends"),
     path("grants/<uuid:grant_id>/evidence/", evidence.grant_evidence, name="grant_evidence"),
     path("reviews/", review.reviews, name="reviews"),
     path("reviews/<int:review_id>/", review.review, name="review"),

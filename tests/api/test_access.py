@@ -73,8 +73,8 @@ TABLE = [
     # 409: allowed, but it isn't held.
     Row("POST", "/sessions/{session}/unhold", "401 403 404 403 404 403 409 403", {"reason": "settled"}),
     Row("POST", "/sessions/{open}/kill", "    401 403 404 200 404 403 403 200", {"reason": "wrong machine"}),
-    Row("POST", "/sessions/{open}/freeze", "  401 403 404 403 404 403 403 403"),
-    Row("POST", "/sessions/{open}/unfreeze", "401 403 404 403 404 403 403 403"),
+    Row("POST", "/sessions/{open}/freeze", "  401 403 404 200 404 403 403 200"),
+    Row("POST", "/sessions/{open}/unfreeze", "401 403 404 200 404 403 403 200"),
     Row("GET", "/reviews", "                  401 403 403 403 403 200 200 403"),
     Row("GET", "/reviews/{review}", "         401 404 404 404 404 200 200 404"),
     Row("POST", "/reviews/{review}/sign", "   401 404 404 404 404 200 403 404", {"verdict": "in_order"}),

@@ -131,8 +131,28 @@ def test_more_time_is_asked_for_and_approved_like_access(plant: Plant, things: T
     assert plant.post("rita", f"{path}/extend", {"reason": "and even more of it"}).refusal == "no_more_time"
 
 
-def test_freezing_says_that_it_is_not_offered(plant: Plant, things: Things) -> None:
-    assert plant.post("ben", things.fill("/sessions/{open}/freeze")).refusal == "not_offered"
+def test_a_session_is_frozen_with_a_reason_or_without_and_goes_on(plant: Plant, things: Things) -> None:
+    path = things.fill("/sessions/{open}")
+    frozen = plant.post("ben", f"{path}/freeze", {"reason": "is this the right machine?"})
+    assert (frozen.status, frozen.body["frozen_by"]) == (200, "ben")
+    assert frozen.body["freeze_reason"] == "is this the right machine?" and frozen.body["frozen_at"]
+    assert plant.get("rita", path).body["frozen_by"] == "ben"
+    goes_on = plant.post("admin", f"{path}/unfreeze")
+    assert (goes_on.status, goes_on.body["frozen_at"], goes_on.body["frozen_by"]) == (200, None, None)
+    assert plant.post("ben", f"{path}/freeze").body["freeze_reason"] == ""
+    ended = plant.post("ben", things.fill("/sessions/{session}/freeze"), {})
+    assert (ended.status, ended.refusal) == (409, "session_not_live")
+
+
+def test_an_end_has_its_receipt_in_the_session_and_in_the_grant(plant: Plant, things: Things) -> None:
+    assert plant.get("rita", things.fill("/sessions/{open}")).body["receipt"] is None
+    receipt = plant.get("rita", things.fill("/sessions/{session}")).body["receipt"]
+    assert (receipt["session"], receipt["cause"], receipt["asked_by"]) == ("S-1", "client_closed", "rita")
+    assert (receipt["cut_ms"], receipt["client_gone_ms"], receipt["estimated"]) == (0.0, None, False)
+    assert plant.get("rita", things.fill("/grants/{ended}")).body["receipts"] == [receipt]
+    assert plant.get("rita", things.fill("/grants/{live}")).body["receipts"] == []
+    listed = plant.get("rita", "/grants").body["items"]
+    assert sorted(len(row["receipts"]) for row in listed) == [0, 1]
 
 
 def test_a_kill_reaches_one_session_and_not_its_neighbour(plant: Plant, things: Things) -> None:

@@ -44,7 +44,7 @@ def _help_words() -> Words:
 
 _ALL = (
     looking.STATUS, looking.PLAYBOOKS, asking.REQUEST, asking.WITHDRAW, deciding.APPROVE, deciding.DENY, asking.EXTEND,
-    ending.END, looking.SESSIONS, ending.KILL, looking.KNOWN_HOSTS, Command(_help_words(), help_),
+    ending.END, looking.SESSIONS, ending.FREEZE, ending.UNFREEZE, ending.KILL, looking.KNOWN_HOSTS, Command(_help_words(), help_),
 )  # fmt: skip
 COMMANDS: dict[str, Command] = {command.name: command for command in _ALL}
 

@@ -30,13 +30,33 @@ def end(talk: Talk, said: argparse.Namespace) -> Answer:
 
 def kill(talk: Talk, said: argparse.Namespace) -> Answer:
     with borrowed_db():
-        person = talk.person()
-        found = SSHSession.objects.filter(number=number(said.session, "S-")).first()
-        if found is None:
-            raise refuse(RefusalCode.NOT_FOUND, what="session")
+        person, found = talk.person(), _named(said.session)
         services.kill(found.pk, person, said.reason, clock.now())
         row = session_queries.session_for(person, found.pk)
         return Answer(f"{found.label} is being ended.\n", session_shapes.session(row))
+
+
+def freeze(talk: Talk, said: argparse.Namespace) -> Answer:
+    with borrowed_db():
+        person, found = talk.person(), _named(said.session)
+        services.freeze(found.pk, person, said.reason, clock.now())
+        row = session_queries.session_for(person, found.pk)
+        return Answer(f"{found.label} is being frozen.\n", session_shapes.session(row))
+
+
+def unfreeze(talk: Talk, said: argparse.Namespace) -> Answer:
+    with borrowed_db():
+        person, found = talk.person(), _named(said.session)
+        services.unfreeze(found.pk, person, clock.now())
+        row = session_queries.session_for(person, found.pk)
+        return Answer(f"{found.label} goes on.\n", session_shapes.session(row))
+
+
+def _named(label: str) -> SSHSession:
+    found = SSHSession.objects.filter(number=number(label, "S-")).first()
+    if found is None:
+        raise refuse(RefusalCode.NOT_FOUND, what="session")
+    return found
 
 
 def _end_words() -> Words:
@@ -52,5 +72,24 @@ def _kill_words() -> Words:
     return words
 
 
+def _freeze_words() -> Words:
+    words = Words(
+        "freeze",
+        "hold what the person of a session sends",
+        "freeze S-7 --reason 'is this the right machine?'",
+    )
+    words.add_argument("session", help="such as S-7")
+    words.add_argument("--reason", default="", help="on record, and told to the person")
+    return words
+
+
+def _unfreeze_words() -> Words:
+    words = Words("unfreeze", "let a frozen session go on", "unfreeze S-7")
+    words.add_argument("session", help="such as S-7")
+    return words
+
+
 END = Command(_end_words(), end)
 KILL = Command(_kill_words(), kill)
+FREEZE = Command(_freeze_words(), freeze)
+UNFREEZE = Command(_unfreeze_words(), unfreeze)

@@ -18,6 +18,7 @@ from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.commands.talk import Answer, Command, Talk, Words
 from sessions.gateway.hostkey import public_line
 from sessions.gateway.relay import printable
+from sessions.models import SSHSession
 from sessions.queries import SessionFilter
 
 MOST = 20
@@ -112,12 +113,16 @@ def sessions(talk: Talk, said: argparse.Namespace) -> Answer:
         rows = list(session_queries.sessions_for(talk.person(), wanted)[:MOST])
         lines = [
             f"{row.label:8} {row.opened_at:%Y-%m-%d %H:%M} {row.person.username} {row.login}@{row.asset.name} "
-            f"{row.state} {printable(row.end_reason)}".rstrip()
+            f"{_standing(row)} {printable(row.end_reason)}".rstrip()
             for row in rows
         ]
         data = {"sessions": [session_shapes.session(row) for row in rows]}
     text = "\n".join(lines or ["There are no sessions."])
     return Answer(f"{text}\n", data)
+
+
+def _standing(row: SSHSession) -> str:
+    return "frozen" if row.frozen_at and not row.end_reason else row.state
 
 
 def known_hosts(talk: Talk, said: argparse.Namespace) -> Answer:

@@ -14,6 +14,7 @@ from django.urls import reverse
 from breakglass import clock, queries
 from breakglass.domain.permissions import REVIEWERS, Verb
 from breakglass.models import Person
+from breakglass.space import RECORDINGS, shortage
 from breakglass.web import reads
 from breakglass.web.who import can, groups_of, has_both_factors
 
@@ -54,6 +55,15 @@ class Chrome:
     @cached_property
     def roles(self) -> str:
         return ", ".join(sorted(groups_of(self._person))) or "no role yet"
+
+    @property
+    def shortage(self) -> str:
+        """Why no session can begin now: there is too little room for recordings. Empty where there is enough."""
+        config = settings.BREAKGLASS
+        try:
+            return shortage(config.data_dir / RECORDINGS, config.disk_reserve_mib << 20)
+        except OSError:  # no gateway was ever started here, or recordings are on another machine
+            return ""
 
     @cached_property
     def live(self) -> list[LiveGrant]:

@@ -10,6 +10,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, connections
 from django.db.backends.signals import connection_created
 
+from breakglass import clock
 from breakglass.domain.refusals import Refused
 from breakglass.models import AuditHead
 from sessions.gateway import borrowed
@@ -136,3 +137,34 @@ def test_who_finds_no_free_connection_is_refused_instead_of_waiting_for_ever(
     with pytest.raises(Refused, match="database can't be reached"):
         elsewhere(both)
     assert elsewhere(look) == 1
+
+
+def test_a_database_that_stands_still_lets_go_of_who_waits_for_it() -> None:
+    """SQLite has a timeout of its own for that."""
+    if connection.vendor != "postgresql":
+        return
+    asked, over = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with borrowed_db(longest=0.1), connection.cursor() as cursor:
+            asked.set()
+            cursor.execute("SELECT pg_sleep(600)")
+
+    def hang_up() -> None:
+        asked.wait(30)
+        while not over.wait(0.1):
+            borrowed.hang_up_late(clock.monotonic())
+
+    threading.Thread(target=hang_up, daemon=True).start()
+    with kept_connections():
+        try:
+            with pytest.raises(Refused, match="database_unavailable"):
+                elsewhere(wait)
+        finally:
+            over.set()
+        assert elsewhere(look) == 1, "the next one gets a connection that works"
+    with connection.cursor() as cursor:  # it sleeps on by itself
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query = 'SELECT pg_sleep(600)' AND pid <> pg_backend_pid()"
+        )

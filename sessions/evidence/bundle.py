@@ -120,7 +120,7 @@ def _documents(inside: Inside, key: Ed25519PrivateKey) -> Iterator[Member]:
     yield Member.of("review.json", as_json(case.review))
     yield Member.of("recordings.json", as_json([one.entry for one in inside.recordings]))
     yield Member.of("standards.json", as_json(_standards(lines)))
-    yield Member.of("audit/rows.jsonl", b"".join(map(_row, trail.rows)))
+    yield Member.of("audit/rows.jsonl", b"".join(map(row_line, trail.rows)))
     if trail.checkpoint:
         yield Member.of("audit/checkpoint.txt", trail.checkpoint)
 
@@ -134,7 +134,8 @@ _FILES: Final = (
 )  # fmt: skip
 
 
-def _row(row: Row) -> bytes:
+def row_line(row: Row) -> bytes:
+    """A row as one line of JSON, in printable ASCII."""
     return json.dumps(row.as_dict(), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 

@@ -52,6 +52,15 @@ class Trail:
     younger: tuple[int, ...] = field(default=())
 
 
+def row_of(event: AuditEvent, proof: list[bytes] | None = None) -> Row:
+    """The row as it goes out."""
+    path = None if proof is None else tuple(node.hex() for node in proof)
+    body = event.body.decode()
+    return Row(
+        event.seq, body, event.previous_hash, event.hash, event.tag, event.actor_name or event.actor, path
+    )
+
+
 def rows_about(case: Case, marked: Iterable[int]) -> list[AuditEvent]:
     """Whatever the trail says of the grant, its requests, sessions, review, playbook and incident, and of the credentials
     that it used. `marked`: the rows that tell how far a recording had come."""

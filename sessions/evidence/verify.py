@@ -4,15 +4,14 @@
     python3 verify.py BUNDLE.zip              an evidence bundle, or the folder that it was unpacked to
     python3 verify.py FOLDER --key KEY        KEY: the house's evidence key, from elsewhere than the bundle:
                                               its fingerprint (SHA256:...), or a .pub or allowed_signers file
+    python3 verify.py TRAIL.jsonl             a whole audit trail, as `manage.py export_audit` writes it, or its folder
     python3 verify.py ... --checkpoint FILE   a checkpoint of the audit trail that you kept, or had from an anchor
-    python3 verify.py ... --checkpoint-key K  the notary's key, from elsewhere: NAME+HASH+BASE64, or a file with it
-    python3 verify.py TRAIL.jsonl             a whole audit trail, with the same two options
+    python3 verify.py ... --checkpoint-key K  the notary's key, from elsewhere: NAME+ID+BASE64, or a file with it
 
-Exit code: 0 intact. Otherwise the first of these that was found, each with a line that names the place:
-    2  it can't be read, or is no evidence        6  an inclusion proof or a checkpoint doesn't fit the rows
-    3  the bundle's signature is wrong            7  a checkpoint's signature is wrong
-    4  it is signed by another key than --key     8  a recording is altered, truncated or missing
-    5  a row of the audit trail is broken         1  another file is altered, missing or added
+Exit code: 0 intact; 1 a row of the audit trail is broken; 2 it can't be read, or is no evidence; 3 the trail was
+truncated; 4 the trail was forked; 5 a recording is altered, truncated or missing; 7 a checkpoint's signature is wrong;
+8 another file is altered, missing or added; 9 the bundle's signature is wrong; 10 it is signed by another key than --key;
+11 an inclusion proof is wrong. Of several the gravest; each has a line that names the place. (6 is `verify_audit`'s.)
 
 What can't be known from what was given is said, too. Signatures are checked by the Ed25519 below (RFC 8032, plain
 Python), and again by `ssh-keygen -Y` and Python's `cryptography` where this machine has them: all must agree.
@@ -37,10 +36,12 @@ from typing import Any, BinaryIO, Dict, TextIO, Tuple, Union  # noqa: UP035 - ev
 
 NAMESPACE = "breakglass-evidence"
 FORMAT = "breakglass evidence bundle 1"
-READABLE, ALTERED, UNREADABLE, SIGNATURE, SIGNER, ROW, PROOF, CHECKPOINT, RECORDING = range(9)
-SEVEREST_FIRST = (UNREADABLE, SIGNATURE, SIGNER, RECORDING, ROW, PROOF, CHECKPOINT, ALTERED)
+ROW, UNREADABLE, TRUNCATED, FORKED, RECORDING = 1, 2, 3, 4, 5
+CHECKPOINT, ALTERED, SIGNATURE, SIGNER, PROOF = 7, 8, 9, 10, 11
+GRAVEST_FIRST = (UNREADABLE, SIGNATURE, SIGNER, TRUNCATED, FORKED, RECORDING, ROW, PROOF, CHECKPOINT, ALTERED)
 MANIFEST, MANIFEST_SIG = "manifest.json", "manifest.json.sig"
 ROWS, CHECKPOINT_FILE = "audit/rows.jsonl", "audit/checkpoint.txt"
+TRAIL, CHECKPOINT_BESIDE, NOTARY_KEY = "trail.jsonl", "checkpoint.txt", "notary.key"
 STRAY = {".DS_Store", "Thumbs.db", "desktop.ini"}
 BLOCK = 1024 * 1024
 MOST_TEXT = 256 * BLOCK
@@ -82,7 +83,7 @@ class Report:
     def end(self) -> int:
         for what in self.unknown:
             self._say("unknown", what)
-        code = next((code for code in SEVEREST_FIRST if code in self.codes), 0)
+        code = next((code for code in GRAVEST_FIRST if code in self.codes), 0)
         self._say("", f"NOT INTACT: {len(self.codes)} found, exit code {code}" if code else "INTACT")
         return code
 
@@ -516,7 +517,8 @@ def check_row(row: Row, before: Row | None) -> None:
 def check_rows(place: Place, report: Report) -> list[Row]:
     """The grant's rows, those that can be read."""
     good, before, wrong = [], None, 0
-    for number, line in enumerate(read(place, ROWS).split(b"\n")[:-1], 1):
+    *lines, rest = read(place, ROWS).split(b"\n")
+    for number, line in enumerate([*lines, rest] if rest else lines, 1):
         try:
             row = parsed(line, f"line {number} of {ROWS}", code=ROW)
             check_row(row, before)
@@ -669,7 +671,7 @@ def check_tree(
 
 def compare(own: Checkpoint, kept: Checkpoint, report: Report) -> None:
     if own.size == kept.size and own.root != kept.root:
-        raise Wrong(PROOF, f"forked: your checkpoint of {kept.size} rows has another root")
+        raise Wrong(FORKED, f"forked: your checkpoint of {kept.size} rows has another root")
     if own.size == kept.size:
         report.ok("your checkpoint has the same root")
     else:
@@ -695,24 +697,18 @@ def check_recording(
     for name in (cast, seal):
         if name not in names:
             raise Wrong(RECORDING, f"recording of {label}: {name} is missing")
-    line = read(place, seal)
-    sealed = parsed(line, seal, code=RECORDING)
-    body = sealed["body"]
+    body = check_seal(place, entry, manifest)
     check_cast(place, cast, body, label)
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-    if b'{"body":' + canonical + b',"signature":"%s"}\n' % sealed["signature"].encode() != line:
-        raise Wrong(RECORDING, f"recording of {label}: {seal} was altered")
-    key = bytes.fromhex(manifest["keys"]["seal"])
-    signed = b"breakglass recording manifest 1\n" + canonical
-    if not ed25519_holds(key, signed, bytes.fromhex(sealed["signature"])):
-        raise Wrong(RECORDING, f"recording of {label}: the signature of its seal is wrong")
-    if body["facts"].get("session") != entry["session_id"]:
-        raise Wrong(RECORDING, f"recording of {label}: its seal is of another session")
     told = attested(rows, entry["session_id"])
     if told is None:
         report.cannot_know(f"whether the seal of {label} is in the audit trail: its row isn't among these")
-    elif (told.get("sha256"), told.get("signature")) != (body["sha256"], sealed["signature"]):
+    elif (told.get("sha256"), told.get("signature")) != (body["sha256"], body["signature"]):
         raise Wrong(RECORDING, f"recording of {label}: the audit trail tells of another seal")
+    for seq, mark_size, digest in marks(rows, entry["session_id"], label):
+        if prefix(place, cast, mark_size) != digest:
+            raise Wrong(
+                RECORDING, f"recording of {label}: audit row {seq} knew other first {mark_size} bytes"
+            )
     ended = "" if body["ended"] == "closed" else "; it ends {}".format(body["ended"])
     report.ok(
         "recording of {}: {} bytes, as sealed and as the audit trail has it{}".format(
@@ -721,12 +717,31 @@ def check_recording(
     )
 
 
+def check_seal(place: Place, entry: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """What the seal says, with its signature, once that holds."""
+    label, seal = entry["session"], entry["seal"]
+    line = read(place, seal)
+    sealed = parsed(line, seal, code=RECORDING)
+    body: dict[str, Any] = sealed["body"]
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    if b'{"body":' + canonical + b',"signature":"' + sealed["signature"].encode() + b'"}\n' != line:
+        raise Wrong(RECORDING, f"recording of {label}: {seal} was altered")
+    key = bytes.fromhex(manifest["keys"]["seal"])
+    signed = b"breakglass recording manifest 1\n" + canonical
+    if not ed25519_holds(key, signed, bytes.fromhex(sealed["signature"])):
+        raise Wrong(RECORDING, f"recording of {label}: the signature of its seal is wrong")
+    if body["facts"].get("session") != entry["session_id"]:
+        raise Wrong(RECORDING, f"recording of {label}: its seal is of another session")
+    return {**body, "signature": sealed["signature"]}
+
+
 def check_cast(place: Place, cast: str, body: dict[str, Any], label: str) -> None:
     """Each MiB has its own SHA-256, so that damage is placed."""
     whole, size = hashlib.sha256(), 0
     for number, chunk in enumerate(in_chunks(place.pieces(cast))):
         if number >= len(body["chunks"]) or hashlib.sha256(chunk).hexdigest() != body["chunks"][number]:
             if size + len(chunk) < body["size"] and len(chunk) < BLOCK:
+                size += len(chunk)
                 break
             where = f"bytes {number * BLOCK} to {number * BLOCK + len(chunk)}"
             raise Wrong(RECORDING, f"recording of {label}: altered in {where}")
@@ -738,6 +753,30 @@ def check_cast(place: Place, cast: str, body: dict[str, Any], label: str) -> Non
         )
     if whole.hexdigest() != body["sha256"]:
         raise Wrong(RECORDING, f"recording of {label}: its SHA-256 isn't the one in its seal")
+
+
+def marks(rows: list[Row], session_id: str, label: str) -> Iterator[tuple[int, int, str]]:
+    """What the audit trail knew of the recording before it was sealed: row, bytes, SHA-256 of those first bytes."""
+    for row in rows:
+        entry: dict[str, Any] = json.loads(row["body"])
+        data = entry["data"]
+        if entry["tag"] == "recordings:recording:marked":
+            told = [(one["bytes"], one["sha256"]) for one in data["recordings"] if one["session"] == label]
+        elif entry["subject"] == "sshsession:" + session_id and data.get("recorded"):
+            told = [(data["recorded"], data["recorded_sha256"])]
+        else:
+            told = []
+        for size, digest in told:
+            yield row["seq"], size, digest
+
+
+def prefix(place: Place, name: str, size: int) -> str:
+    """The SHA-256 of a file's first bytes."""
+    digest, left = hashlib.sha256(), size
+    for piece in place.pieces(name):
+        digest.update(piece[:left])
+        left -= min(left, len(piece))
+    return digest.hexdigest() if not left else ""
 
 
 def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -769,36 +808,51 @@ def attested(rows: list[Row], session_id: str) -> dict[str, Any] | None:
 
 def check_trail(path: str, report: Report, options: Options) -> None:
     """Every row from the first on, and the tree that they make against a checkpoint."""
-    kept = checkpoint_at(options.checkpoint) if options.checkpoint else None
-    nodes: list[bytes] = []
-    before: Row = {"seq": 0, "hash": GENESIS}
-    at_kept = None
-    with open(path, "rb") as source:
-        for line in source:
-            row = parsed(line, "the line after row {}".format(before["seq"]), code=ROW)
-            if row.get("seq") != before["seq"] + 1:
-                raise Wrong(ROW, "audit row %s is missing or out of place" % (before["seq"] + 1))
-            check_row(row, before)
-            push(nodes, row["seq"], bytes.fromhex(row["hash"]))
-            before = row
-            if kept is not None and row["seq"] == kept.size:
-                at_kept = top(nodes)
-    report.ok("{} rows: each follows from the one before; head {}".format(before["seq"], before["hash"]))
+    given, own = options.checkpoint, ""
+    if os.path.isdir(path):
+        path, own = os.path.join(path, TRAIL), os.path.join(path, CHECKPOINT_BESIDE)
+    came_along = given is None and os.path.exists(own)
+    kept = checkpoint_at(own if came_along else given) if given or came_along else None
+    whose = "the checkpoint beside it" if came_along else "your checkpoint"
+    last, at_kept = walk(path, kept)
+    report.ok(f"{last['seq']} rows: each follows from the one before; head {last['hash']}")
     if kept is None:
         report.cannot_know(
             "whether rows were cut off at the end, or the whole was written anew: no --checkpoint"
         )
         return
-    attempt(report, check_signature, kept, None, report, options, "your checkpoint")
-    if kept.size > before["seq"]:
-        raise Wrong(
-            PROOF, "truncated: your checkpoint has {} rows, the trail {}".format(kept.size, before["seq"])
+    if came_along:
+        report.cannot_know(
+            "whether the whole was written anew: the checkpoint came along with it (--checkpoint)"
         )
+    key = os.path.join(os.path.dirname(path), NOTARY_KEY)
+    own_key = key if came_along and os.path.exists(key) else None
+    attempt(report, check_signature, kept, own_key, report, options, whose)
+    if kept.size > last["seq"]:
+        raise Wrong(TRUNCATED, f"truncated: {whose} has {kept.size} rows, the trail {last['seq']}")
     if at_kept != kept.root:
-        raise Wrong(PROOF, f"forked: its first {kept.size} rows aren't those of your checkpoint")
-    report.ok(f"its first {kept.size} rows are those of your checkpoint")
-    if before["seq"] > kept.size:
-        report.cannot_know(f"about rows after {kept.size}: they are younger than your checkpoint")
+        raise Wrong(FORKED, f"forked: its first {kept.size} rows aren't those of {whose}")
+    report.ok(f"its first {kept.size} rows are those of {whose}")
+    if last["seq"] > kept.size:
+        report.cannot_know(f"about rows after {kept.size}: they are younger than {whose}")
+
+
+def walk(path: str, kept: Checkpoint | None) -> tuple[Row, bytes | None]:
+    """The last row, and the tree's root when it was as large as the checkpoint. Raises Wrong at the first bad row."""
+    nodes: list[bytes] = []
+    before: Row = {"seq": 0, "hash": GENESIS}
+    at_kept = None
+    with open(path, "rb") as source:
+        for line in source:
+            row = parsed(line, f"the line after row {before['seq']}", code=ROW)
+            if row.get("seq") != before["seq"] + 1:
+                raise Wrong(ROW, f"audit row {before['seq'] + 1} is missing or out of place")
+            check_row(row, before)
+            push(nodes, row["seq"], bytes.fromhex(row["hash"]))
+            before = row
+            if kept is not None and row["seq"] == kept.size:
+                at_kept = top(nodes)
+    return before, at_kept
 
 
 def push(nodes: list[bytes], size: int, leaf: bytes) -> None:
@@ -822,7 +876,10 @@ def top(nodes: list[bytes]) -> bytes:
 
 def place_of(path: str) -> Place | None:
     if os.path.isdir(path):
-        return Folder(path)
+        is_trail = os.path.exists(os.path.join(path, TRAIL)) and not os.path.exists(
+            os.path.join(path, MANIFEST)
+        )
+        return None if is_trail else Folder(path)
     with open(path, "rb") as source:
         start = source.read(4)
     return Zip(path) if start == b"PK\3\4" or path.lower().endswith(".zip") else None

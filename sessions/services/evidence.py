@@ -16,14 +16,14 @@ from breakglass.domain.audit import AuditTag, link
 from breakglass.domain.checkpoint import Key
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
-from breakglass.models import AuditEvent, Grant, Person
+from breakglass.models import Grant, Person
 from breakglass.queries import actor_of, grant_for, refuse_unless, thing_of_grant
 from breakglass.services import audit, audit_proofs, vault
 from breakglass.services.notes import opened
 from sessions.evidence import bundle, sshsig, texts, zipped
 from sessions.evidence.bundle import House, Inside, Recorded
 from sessions.evidence.case import Case, Facts, case_of
-from sessions.evidence.trail import Row, Trail, rows_about
+from sessions.evidence.trail import Trail, row_of, rows_about
 from sessions.evidence.zipped import Measured, Member, TooLarge, measure
 from sessions.models import FileOperation, Recording, SSHSession
 from sessions.recording import kept
@@ -242,19 +242,11 @@ def _trail(case: Case) -> tuple[Trail, list[str]]:
     except ValueError as error:
         alarms.append(f"The audit trail is shorter than what was signed: {error}.")
         proofs = {}
-    rows = tuple(_row(event, proofs.get(event.seq)) for event in events)
+    rows = tuple(row_of(event, proofs.get(event.seq)) for event in events)
     younger = tuple(row.seq for row in rows if row.proof is None)
     key = _signer(checkpoint.note) if checkpoint else None
     note = checkpoint.note if checkpoint and proofs else ""
     return Trail(rows, note, size if note else 0, str(key or ""), younger), alarms
-
-
-def _row(event: AuditEvent, proof: list[bytes] | None) -> Row:
-    path = None if proof is None else tuple(node.hex() for node in proof)
-    body = event.body.decode()
-    return Row(
-        event.seq, body, event.previous_hash, event.hash, event.tag, event.actor_name or event.actor, path
-    )
 
 
 def _signer(note: str) -> Key | None:

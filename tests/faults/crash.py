@@ -47,10 +47,15 @@ class Reader:
         return self.shown.stat().st_size
 
     @property
+    def said(self) -> str:
+        """The gateway's own words."""
+        return self._said.read_text(errors="replace")
+
+    @property
     def label(self) -> str:
         """The product's own name of the session, as the login's greeting has it."""
-        found = re.search(r"\bS-\d+\b", self._said.read_text(errors="replace"))
-        assert found, f"no session began: {self._said.read_text(errors='replace')}"
+        found = re.search(r"\bS-\d+\b", self.said)
+        assert found, f"no session began: {self.said}"
         return found[0]
 
     def end(self) -> None:

@@ -33,7 +33,9 @@ SECRETS = (
     "recording_key",
     "recording_keys_old",
     "audit_anchors",
+    "siem",
 )
+SIEM_SCHEMES = ("file", "syslog+tcp", "syslog+tls", "http", "https")
 ANCHOR_SCHEMES = ("file", "syslog", "syslog+tcp", "http", "https", "mailto")
 
 
@@ -140,6 +142,11 @@ class Config(BaseModel):
         description="where checkpoints of the audit trail are kept outside: file:///..., syslog://, syslog+tcp://, "
         "https:// and mailto: addresses, comma separated",
     )
+    siem: str = Field(
+        default="",
+        description="who is sent the audit trail's rows as they happen: file:///..., syslog+tcp://, syslog+tls:// and "
+        "https:// addresses, comma separated",
+    )
     demo: bool = Field(
         default=False, description="1 in the demo: known passwords, mail folder shown; never in use"
     )
@@ -174,6 +181,15 @@ class Config(BaseModel):
                 ip_network(network.strip())
             except ValueError as error:
                 raise ValueError(f"must be networks, comma separated: {error}") from error
+        return value
+
+    @field_validator("siem")
+    @classmethod
+    def _check_siem(cls, value: str) -> str:
+        for address in filter(None, (part.strip() for part in value.split(","))):
+            scheme, colon, rest = address.partition(":")
+            if not colon or not rest.strip("/") or scheme not in SIEM_SCHEMES:
+                raise ValueError(f"each address must begin with one of {', '.join(SIEM_SCHEMES)}")
         return value
 
     @field_validator("audit_anchors")

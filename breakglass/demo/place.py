@@ -118,6 +118,7 @@ class Place:
             "BREAKGLASS_GATEWAY_PORT": str(self.gateway_port),
             "BREAKGLASS_EMAIL_URL": f"file://{self.mail}",
             "BREAKGLASS_AUDIT_ANCHORS": f"file://{quote(str(self.anchor))},mailto:audit-archive@elsewhere.example",
+            "BREAKGLASS_SIEM": f"file://{quote(str(self.dir / 'audit-stream.jsonl'))}",
             "BREAKGLASS_DEMO": "1",
         }
 

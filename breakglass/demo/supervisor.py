@@ -81,9 +81,10 @@ class Demo:
         self.gate("gateway", [gateway], lambda: gates.ssh_answers(place.gateway_port))
         self.gate("web page", [web], lambda: gates.web_answers(place.web_port))
         self.gate("Celery", [worker], celery)
-        # Nobody waits for these: beat only says "look again" every few seconds, the notary signs what is written.
+        # Nobody waits for these: beat only says "look again" every few seconds, the others look at what is written.
         household.start("beat", beat(place), place.logs / "beat.log")
         household.start("notary", notary(place), place.logs / "notary.log")
+        household.start("stream", stream(), place.logs / "stream.log")
         card.write(place, book)
         if "rehearsed" not in place.remembered():
             self.once(household, "a finished session to replay", "rehearse")
@@ -185,6 +186,10 @@ def beat(place: Place) -> list[str]:
 
 def notary(place: Place) -> list[str]:
     return python(str(ROOT / "manage.py"), "run_notary", "--key-file", str(place.notary_key))
+
+
+def stream() -> list[str]:
+    return python(str(ROOT / "manage.py"), "stream_audit")
 
 
 class only_one:

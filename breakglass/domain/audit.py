@@ -109,6 +109,8 @@ class AuditTag(StrEnum):
     NOTARY_REFUSED = "audit:notary:refused"
     ANCHOR_AWAY = "audit:anchor:away"
     ANCHOR_BACK = "audit:anchor:back"
+    STREAM_AWAY = "audit:stream:away"
+    STREAM_BACK = "audit:stream:back"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from breakglass.models.approval import Approval
 from breakglass.models.asset import Asset, AssetHostKey, AssetLogin
 from breakglass.models.audit_checkpoint import AuditAnchor, AuditCheckpoint
 from breakglass.models.audit_event import AuditEvent, AuditHead
+from breakglass.models.audit_stream import AuditStream
 from breakglass.models.connect_code import ConnectCode
 from breakglass.models.grant import Grant, GrantedAsset
 from breakglass.models.incident import Incident
@@ -28,6 +29,7 @@ __all__ = [
     "AuditCheckpoint",
     "AuditEvent",
     "AuditHead",
+    "AuditStream",
     "ConnectCode",
     "Grant",
     "GrantedAsset",

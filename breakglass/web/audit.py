@@ -18,6 +18,7 @@ from breakglass.domain.permissions import Verb
 from breakglass.models import AuditAnchor, AuditCheckpoint, AuditEvent, AuditHead
 from breakglass.services.audit_proofs import notary_key
 from breakglass.services.audit_verdict import Evidence, Report, examine
+from breakglass.services.siem import behind
 from breakglass.web.who import demand, person_of
 
 PAGE = 50
@@ -50,16 +51,18 @@ def audit(request: HttpRequest) -> HttpResponse:
     rows = _filtered(form) if form.is_valid() else AuditEvent.objects.none()
     page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
     asked = {name: value for name, value in request.GET.items() if value and name != "page"}
+    head = AuditHead.objects.get(id=1)
     context = {
         "form": form,
         "page": page,
         "rows": [_row(event) for event in page],
         "query": urlencode(asked),
         "filtered": bool(asked),
-        "head": AuditHead.objects.get(id=1),
+        "head": head,
         "checkpoint": AuditCheckpoint.objects.first(),
         "notary_key": notary_key(),
         "anchors": AuditAnchor.objects.all(),
+        "streams": behind(head.seq),
         "verified": _verified() if request.method == "POST" else None,
     }
     return render(request, "breakglass/audit.html", context)

@@ -68,7 +68,7 @@ def test_devtotp_prints_a_code_that_opens(stack: Stack) -> None:
     assert done.stdout.strip().isdigit()
 
 
-@pytest.mark.parametrize("name", ["web", "gateway", "worker", "beat", "notary", "valkey", "assets"])
+@pytest.mark.parametrize("name", ["web", "gateway", "worker", "beat", "notary", "stream", "valkey", "assets"])
 def test_what_dies_is_started_again_and_said_so(stack: Stack, name: str) -> None:
     before = stack.kill(name)
     eventually(lambda: stack.pid(name), lambda pid: pid not in (0, before))

@@ -35,5 +35,5 @@ class FrozenClock:
     def rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """From here on everything that asks `breakglass.clock` in this process gets this time."""
         monkeypatch.setattr(clock, "now", lambda: self.now)
-        monkeypatch.setattr(clock, "wall", lambda: self.now.timestamp())
+        monkeypatch.setattr(clock, "wall", lambda: self.now.timestamp())  # noqa: PLW0108 - `now` moves
         monkeypatch.setattr(clock, "monotonic", self.monotonic)

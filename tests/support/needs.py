@@ -39,12 +39,18 @@ def libfaketime() -> Path | None:
     return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
+def rsyslog_gnutls() -> Path | None:
+    """What rsyslogd speaks TLS with."""
+    return next(Path("/usr/lib").glob("*/rsyslog/lmnsd_gtls.so"), None)
+
+
 FINDERS: dict[str, Callable[[], object]] = {
     "chromium": chromium,
     "postgresql": postgresql.find_programs,
     "libssh": libssh,
     "nss_wrapper": nss_wrapper,
     "libfaketime": libfaketime,
+    "rsyslog-gnutls": rsyslog_gnutls,
 }
 PACKAGES = {
     "sshd": "openssh-server",
@@ -70,6 +76,8 @@ PACKAGES = {
     "nss_wrapper": "libnss-wrapper",
     "libfaketime": "libfaketime",
     "node": "nodejs",
+    "rsyslogd": "rsyslog",
+    "rsyslog-gnutls": "rsyslog-gnutls",
 }
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 
 from sessions.evidence.case import Case, factor_kind, over_at
 from sessions.evidence.details import sections
 from sessions.evidence.report import Contents, Fact, Mood, Report
 from sessions.evidence.timeline import picture_of
-from sessions.evidence.words import count, reason, some, span, time
+from sessions.evidence.words import count, reason, shortened, some, span, time
+
+MOST_BESIDE: Final = 700
+MOST_LINES: Final = 7
 
 
 def report_of(what: Contents) -> Report:
@@ -21,12 +25,19 @@ def report_of(what: Contents) -> Report:
         under=f"Emergency access {case.label} for {case.incident['label']}: {case.incident['title']}",
         mood=mood,
         verdict=verdict,
-        facts=tuple(_facts(case)),
+        facts=tuple(map(_bounded, _facts(case))),
         picture=picture_of(case),
         alarms=tuple(what.alarms),
         sections=tuple(section for section in sections(what) if section.table is None or section.table.rows),
         foot=f"{what.house}; made {time(case.at)} by {what.made_by}; {case.label}, grant {case.grant['id']}",
     )
+
+
+def _bounded(fact: Fact) -> Fact:
+    """What people wrote at length is in the files; here it must leave room for the rest."""
+    beside = tuple(shortened(line, MOST_BESIDE) for line in fact.beside[:MOST_LINES])
+    more = len(fact.beside) - len(beside)
+    return Fact(fact.asks, shortened(fact.says, MOST_BESIDE), beside + some(more and f"and {more} more"))
 
 
 def _verdict(case: Case, alarmed: bool) -> tuple[Mood, str]:

@@ -31,10 +31,10 @@ ENDS: Final[dict[str, str]] = {
 }
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = MOST_CELL) -> str:
     """One line that hides nothing and is no longer than a cell can bear."""
     line = " ".join(visible(text).split())
-    return line if len(line) <= MOST_CELL else line[: MOST_CELL - 1] + "\u2026"
+    return line if len(line) <= most else line[: most - 1] + "\u2026"
 
 
 def some(text: Any) -> tuple[str, ...]:

@@ -122,10 +122,13 @@ class House:
         return path
 
     def unpacked(self, data: bytes, name: str = "unpacked") -> Path:
-        folder = self.folder / name
-        with zipfile.ZipFile(io.BytesIO(data)) as opened:
-            opened.extractall(folder)
-        return folder
+        return unpacked(self.folder / name, data)
+
+
+def unpacked(folder: Path, data: bytes) -> Path:
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+        opened.extractall(folder)
+    return folder
 
 
 def names_in(data: bytes) -> list[str]:

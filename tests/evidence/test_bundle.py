@@ -20,9 +20,10 @@ from breakglass.domain.refusals import RefusalCode
 from breakglass.models import AuditEvent
 from breakglass.services import grants
 from playbooks.standards import LABELS
+from sessions import services
 from sessions.evidence import standards
 from sessions.models import Recording
-from sessions.services import evidence
+from sessions.services import ChannelFacts, evidence
 from sessions.services.recordings import store
 from sessions.states import EndReason, RecordingState
 from tests.evidence.house import HOSTILE, MOVED, House, member, names_in
@@ -315,3 +316,33 @@ def test_a_review_that_is_late_is_no_review(house: House) -> None:
     house.scene.time.forward(seconds=timedelta(days=3).total_seconds())
     data = house.zipped()
     assert b"still to be signed" in member(data, "report.html")
+
+
+def test_the_longest_that_people_can_write_fits(house: House) -> None:
+    """A row of the PDF that is taller than a page would be an error of its own."""
+    long = "unbroken" * 249
+    house.grant = house.scene.granted(reason=long)
+    house.session = house.login()
+    for number in range(2, 240):
+        facts = ChannelFacts(
+            number=number, kind="exec", opened_at=house.scene.now, command=f"{number} {HOSTILE} {long}"
+        )
+        services.save_channel(house.session.pk, facts)
+    house.end(screen=b"x" * 70_000)
+    house.give_back()
+    house.review("questions", "why " * 990)
+    data = house.zipped()
+    html = member(data, "report.html").decode()
+    assert "The first 200; 40 more are in commands.csv." in html
+    assert member(data, "report.pdf").count(b"/Type /Page\n") > 5
+    assert read(data, "commands.json")[200]["command"].endswith(long)
+    assert read(data, "review.json")["note"] == ("why " * 990).strip()
+
+
+def test_many_sessions_are_drawn_as_far_as_there_is_room(house: House) -> None:
+    house.grant = house.scene.granted()
+    for _ in range(12):
+        house.session = house.login()
+        house.scene.time.forward(seconds=7)
+    text = member(house.zipped(), "timeline.svg").decode()
+    assert "and 2 more: sessions.json" in text

@@ -17,10 +17,21 @@ from sessions.evidence import bundle, sshsig, verify, zipped
 from sessions.evidence.case import as_json
 from sessions.evidence.zipped import Member, measure
 from sessions.services import evidence
-from tests.evidence.house import SIGNER, House, Told, member, names_in, stranger
+from tests.evidence.house import SIGNER, House, Told, member, names_in, stranger, unpacked
 
 PROGRAM = bundle.VERIFIER
 Files = dict[str, bytes]
+
+
+_made: dict[str, bytes] = {}
+
+
+@pytest.fixture
+def data(request: pytest.FixtureRequest) -> bytes:
+    """A whole bundle, made once: what is done to it here needs no house."""
+    if not _made:
+        _made["whole"] = request.getfixturevalue("done").zipped()
+    return _made["whole"]
 
 
 def files_of(data: bytes) -> Files:
@@ -43,8 +54,14 @@ def rebuilt(files: Files, key: Ed25519PrivateKey | None = None) -> bytes:
     return b"".join(zipped.pieces([*map(measure, signed), *listed]))
 
 
-def check(house: House, data: bytes, *words: str | Path) -> Told:
-    return stranger(PROGRAM, house.on_disk(data), *words)
+def on_disk(folder: Path, data: bytes) -> Path:
+    path = folder / "evidence.zip"
+    path.write_bytes(data)
+    return path
+
+
+def check(folder: Path, data: bytes, *words: str | Path) -> Told:
+    return stranger(PROGRAM, on_disk(folder, data), *words)
 
 
 def quietly(path: Path) -> tuple[int, str]:
@@ -59,7 +76,7 @@ def quietly(path: Path) -> tuple[int, str]:
 def test_a_whole_bundle_is_intact_as_zip_and_as_folder(done: House) -> None:
     data = done.zipped(with_files=True)
     folder = done.unpacked(data)
-    for told in (check(done, data), stranger(PROGRAM, folder), stranger(folder / "verify.py")):
+    for told in (check(done.folder, data), stranger(PROGRAM, folder), stranger(folder / "verify.py")):
         assert told.code == 0, told.says
         assert told.says.rstrip().endswith("INTACT")
         assert "inclusion proofs lead to the root of the checkpoint" in told.says
@@ -69,23 +86,23 @@ def test_a_whole_bundle_is_intact_as_zip_and_as_folder(done: House) -> None:
 
 def test_it_says_what_it_can_not_know(done: House) -> None:
     data = done.zipped()
-    told = check(done, data)
+    told = check(done.folder, data)
     assert "unknown whether SHA256:" in told.says
     assert "whether broker.example/audit is the notary's key" in told.says
     signers = done.folder / "signers"
     signers.write_text(evidence.public_key())
-    told = check(done, data, "--key", signers, "--checkpoint-key", str(SIGNER.key))
+    told = check(done.folder, data, "--key", signers, "--checkpoint-key", str(SIGNER.key))
     assert "that is the key which you gave" in told.says
     assert "unknown whether" not in told.says
-    assert check(done, data, "--key", evidence.fingerprint()).code == 0
+    assert check(done.folder, data, "--key", evidence.fingerprint()).code == 0
     # The export of that bundle has a row, which no checkpoint covers yet.
-    assert "they are younger than the checkpoint" in check(done, done.zipped()).says
+    assert "they are younger than the checkpoint" in check(done.folder, done.zipped()).says
 
 
-def test_it_is_one_file_for_python_3_9_with_the_standard_library_alone(done: House) -> None:
+def test_it_is_one_file_for_python_3_9_with_the_standard_library_alone(data: bytes, tmp_path: Path) -> None:
     text = PROGRAM.read_text()
     tree = ast.parse(text, feature_version=(3, 9))
-    assert member(done.zipped(), "verify.py") == text.encode()
+    assert member(data, "verify.py") == text.encode()
     imported = {
         alias.name.partition(".")[0]
         for node in ast.walk(tree)
@@ -104,10 +121,10 @@ def test_it_is_one_file_for_python_3_9_with_the_standard_library_alone(done: Hou
 # --- one flipped byte
 
 
-def test_any_one_flipped_byte_shows(done: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_one_flipped_byte_shows(data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every byte of the zip's own structure, of manifest and signature, and a sample of each file's inside."""
     monkeypatch.setattr(verify.shutil, "which", lambda _: None)
-    files = files_of(done.zipped())
+    files = files_of(data)
     for name in (
         "report.html",
         "report.pdf",
@@ -118,7 +135,7 @@ def test_any_one_flipped_byte_shows(done: House, monkeypatch: pytest.MonkeyPatch
     ):
         files[name] = files[name][:60]
     data = rebuilt(files)
-    path = done.on_disk(data)
+    path = on_disk(tmp_path, data)
     assert quietly(path)[0] == 0
     rng = random.Random(4)
     inside = set()
@@ -143,22 +160,21 @@ def test_any_one_flipped_byte_shows(done: House, monkeypatch: pytest.MonkeyPatch
     assert missed == []
 
 
-def test_a_cut_or_lengthened_zip_shows(done: House) -> None:
-    data = done.zipped()
+def test_a_cut_or_lengthened_zip_shows(data: bytes, tmp_path: Path) -> None:
     for altered in (data[:-1], data[: len(data) // 2], data[:10], b"", data + b"\0", b"\0" + data):
-        path = done.on_disk(altered)
+        path = on_disk(tmp_path, altered)
         code, says = quietly(path)
         assert code, says
         assert "NOT INTACT" in says
 
 
-def test_bytes_hidden_between_the_files_show(done: House) -> None:
+def test_bytes_hidden_between_the_files_show(data: bytes, tmp_path: Path) -> None:
     """Python's zipfile, and most programs, would pass over them."""
-    files = files_of(done.zipped())
+    files = files_of(data)
     measured = [measure(Member.of(name, data)) for name, data in files.items()]
     whole = b"".join(zipped.pieces(measured))
     with_comment = whole[:-2] + b"\x05\x00hello"
-    told = check(done, with_comment)
+    told = check(tmp_path, with_comment)
     assert told.code == 8
 
 
@@ -227,46 +243,46 @@ def other_playbook(files: Files) -> None:
     ],
 )
 def test_what_is_not_true_shows_though_the_house_signed_it(
-    done: House, tamper: Callable[[Files], None], code: int, names: str
+    data: bytes, tmp_path: Path, tamper: Callable[[Files], None], code: int, names: str
 ) -> None:
-    files = files_of(done.zipped())
+    files = files_of(data)
     before = dict(files)
     tamper(files)
     assert files != before
-    told = check(done, rebuilt(files))
+    told = check(tmp_path, rebuilt(files))
     assert (told.code, names in told.says) == (code, True), told.says
 
 
-def test_a_broken_row_is_named_by_its_number(done: House) -> None:
-    files = files_of(done.zipped())
+def test_a_broken_row_is_named_by_its_number(data: bytes, tmp_path: Path) -> None:
+    files = files_of(data)
     rows = [json.loads(line) for line in files["audit/rows.jsonl"].splitlines()]
     seq = rows[3]["seq"]
     rows[3]["body"] = rows[3]["body"].replace('"tag":"', '"tag":"x', 1)
     files["audit/rows.jsonl"] = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    told = check(done, rebuilt(files))
+    told = check(tmp_path, rebuilt(files))
     assert told.code == 1
     assert f"audit row {seq} is broken" in told.says
 
 
-def test_another_signer_shows_to_whoever_knows_the_key(done: House) -> None:
-    data = rebuilt(files_of(done.zipped()), Ed25519PrivateKey.generate())
-    assert check(done, data).code == 0  # whole in itself; that is all one can know without the key
-    told = check(done, data, "--key", evidence.fingerprint())
+def test_another_signer_shows_to_whoever_knows_the_key(data: bytes, tmp_path: Path) -> None:
+    data = rebuilt(files_of(data), Ed25519PrivateKey.generate())
+    assert check(tmp_path, data).code == 0  # whole in itself; that is all one can know without the key
+    told = check(tmp_path, data, "--key", evidence.fingerprint())
     assert told.code == 10
     assert "not by the one that you gave" in told.says
 
 
-def test_a_signature_of_something_else_shows(done: House) -> None:
-    files = files_of(done.zipped())
+def test_a_signature_of_something_else_shows(data: bytes, tmp_path: Path) -> None:
+    files = files_of(data)
     files["manifest.json.sig"] = sshsig.sign(b"something else", evidence.evidence_key(), bundle.NAMESPACE)
-    told = check(done, b"".join(zipped.pieces([measure(Member.of(*pair)) for pair in files.items()])))
+    told = check(tmp_path, b"".join(zipped.pieces([measure(Member.of(*pair)) for pair in files.items()])))
     assert told.code == 9
 
 
-def test_a_signature_for_another_purpose_shows(done: House) -> None:
-    files = files_of(done.zipped())
+def test_a_signature_for_another_purpose_shows(data: bytes, tmp_path: Path) -> None:
+    files = files_of(data)
     files["manifest.json.sig"] = sshsig.sign(files["manifest.json"], evidence.evidence_key(), "git")
-    told = check(done, b"".join(zipped.pieces([measure(Member.of(*pair)) for pair in files.items()])))
+    told = check(tmp_path, b"".join(zipped.pieces([measure(Member.of(*pair)) for pair in files.items()])))
     assert (told.code, "made for another purpose" in told.says) == (9, True)
 
 
@@ -280,9 +296,9 @@ def test_a_signature_for_another_purpose_shows(done: House) -> None:
         ("audit/rows.jsonl", 1),
     ],
 )
-def test_an_altered_file_in_a_folder_is_named(done: House, name: str, code: int) -> None:
-    folder = done.unpacked(done.zipped())
-    name = name.replace("S-1", done.session.label)
+def test_an_altered_file_in_a_folder_is_named(data: bytes, tmp_path: Path, name: str, code: int) -> None:
+    folder = unpacked(tmp_path / "bundle", data)
+    name = name.replace("S-1", "S-1")
     path = folder / name
     content = path.read_bytes()
     path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
@@ -291,8 +307,8 @@ def test_an_altered_file_in_a_folder_is_named(done: House, name: str, code: int)
     assert f"{name} was altered" in told.says
 
 
-def test_missing_and_added_files_are_named(done: House) -> None:
-    folder = done.unpacked(done.zipped())
+def test_missing_and_added_files_are_named(data: bytes, tmp_path: Path) -> None:
+    folder = unpacked(tmp_path / "bundle", data)
     (folder / "approvals.json").unlink()
     (folder / "recordings" / "S-99.cast").write_bytes(b"{}")
     (folder / ".DS_Store").write_bytes(b"x")
@@ -303,7 +319,7 @@ def test_missing_and_added_files_are_named(done: House) -> None:
     assert "DS_Store" not in told.says
 
 
-def test_what_is_no_bundle_is_said_to_be_none(done: House, tmp_path: Path) -> None:
+def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert stranger(PROGRAM, empty).code == 8
@@ -313,9 +329,9 @@ def test_what_is_no_bundle_is_said_to_be_none(done: House, tmp_path: Path) -> No
     assert stranger(PROGRAM, noise).code == 1
 
 
-def test_forms_that_nobody_wrote_end_in_words_not_in_a_traceback(done: House) -> None:
+def test_forms_that_nobody_wrote_end_in_words_not_in_a_traceback(data: bytes, tmp_path: Path) -> None:
     """JSON of any shape in place of each file: signed, so that the checks behind the signature see it."""
-    base = files_of(done.zipped())
+    base = files_of(data)
     odd = [
         b"null",
         b"[]",
@@ -330,7 +346,7 @@ def test_forms_that_nobody_wrote_end_in_words_not_in_a_traceback(done: House) ->
     for name in ("audit/rows.jsonl", "audit/checkpoint.txt", "recordings.json", "grant.json"):
         for content in odd:
             data = rebuilt(base | {name: content})
-            code, says = quietly(done.on_disk(data))
+            code, says = quietly(on_disk(tmp_path, data))
             assert code or (name, content) == ("recordings.json", b"[]"), (name, content, says)
     for content in odd:
         signed = {
@@ -338,16 +354,16 @@ def test_forms_that_nobody_wrote_end_in_words_not_in_a_traceback(done: House) ->
             "manifest.json.sig": sshsig.sign(content, evidence.evidence_key(), bundle.NAMESPACE),
         }
         data = b"".join(zipped.pieces([measure(Member.of(*pair)) for pair in (base | signed).items()]))
-        code, says = quietly(done.on_disk(data))
+        code, says = quietly(on_disk(tmp_path, data))
         assert code, (content, says)
 
 
-def test_nothing_in_evidence_reaches_the_terminal(done: House) -> None:
-    files = files_of(done.zipped())
+def test_nothing_in_evidence_reaches_the_terminal(data: bytes, tmp_path: Path) -> None:
+    files = files_of(data)
     manifest = json.loads(files["manifest.json"])
     manifest["cannot_show"] = ["\x1b]0;owned\x07 \u202e"]
     files["manifest.json"] = as_json(manifest)
-    told = check(done, rebuilt(files))
+    told = check(tmp_path, rebuilt(files))
     assert "\x1b" not in told.says
     assert "\u202e" not in told.says
 
@@ -378,10 +394,10 @@ def test_the_ed25519_of_the_verifier_agrees_with_the_library() -> None:
 
 
 def test_without_ssh_keygen_it_checks_the_signature_all_the_same(
-    done: House, monkeypatch: pytest.MonkeyPatch
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert shutil.which("ssh-keygen")
-    path = done.on_disk(done.zipped())
+    path = on_disk(tmp_path, data)
     assert "stock ssh-keygen agrees" in quietly(path)[1]
     monkeypatch.setattr(verify.shutil, "which", lambda _: None)
     code, says = quietly(path)
@@ -389,7 +405,9 @@ def test_without_ssh_keygen_it_checks_the_signature_all_the_same(
     assert "signature of manifest.json by key SHA256:" in says
 
 
-def test_where_ssh_keygen_disagrees_it_is_not_intact(done: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = done.on_disk(done.zipped())
+def test_where_ssh_keygen_disagrees_it_is_not_intact(
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = on_disk(tmp_path, data)
     monkeypatch.setattr(verify, "ssh_keygen_says", lambda *_: False)
     assert quietly(path)[0] == 9

@@ -13,7 +13,7 @@ from tests.faults.town import Town
 
 ORDER = 10
 BATCH = 50
-A_RENEWAL = 7.0
+A_RENEWAL = 6.5
 """Sessions are confirmed every 5 s: one confirmation at least falls into an outage that lasts so long."""
 AT_THE_END = {"last byte": Demand(p99=0.5, most=1.0), "both sockets closed": Demand()}
 AND_MEANWHILE = AT_THE_END | {"longest silence while it is dead": Demand(most=2.0)}
@@ -33,7 +33,7 @@ def expiry(towns: Towns, runs: int) -> Measured:
     town = towns.of()
     for size in batches(runs):
         with at_work(town, size) as shift:
-            end = shift.end_in(4)
+            end = shift.end_in(3)
             seen = on_time(shift, end, measured)
             rows = shift.books(["expired"])
             shift.refused()
@@ -119,7 +119,7 @@ def all_dead(town: Town, number: int) -> Iterator[None]:
         yield
 
 
-def dead(name: str, what: str, without: Without, kind: str = "postgresql", lead: float = 4.0) -> Condition:
+def dead(name: str, what: str, without: Without, kind: str = "postgresql", lead: float = 3.0) -> Condition:
     measure = partial(around_dead, kind=kind, without=without, lead=lead)
     return Condition(name, what, measure, AND_MEANWHILE)
 

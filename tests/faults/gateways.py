@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.faults.shift import Shift, at_work, nothing_made_after
 from tests.faults.table import Condition, Demand, Measured, Towns
-from tests.faults.town import Gateway, eventually
+from tests.faults.town import Gateway
 
 ORDER = 40
 STOPPED = 2.0
@@ -33,7 +33,7 @@ def stopped(towns: Towns, runs: int) -> Measured:
     for size in a_few(runs):
         with at_work(town, size, grants=1) as shift:
             serving = town.gateway.serving()
-            end = shift.end_in(4)
+            end = shift.end_in(3)
             time.sleep(max(0.0, end - STOPPED / 2 - time.monotonic()))
             town.gateway.part.send(signal.SIGSTOP, serving)
             try:
@@ -110,7 +110,7 @@ def until_recovered(shift: Shift) -> float:
         states = shift.town.office.ask("recordings", ids=shift.grants)
         return bool(states) and all(state == "recovered" for state in states)
 
-    eventually(recovered, "the recordings are recovered")
+    shift.town.eventually(recovered, "the recordings are recovered")
     return time.monotonic()
 
 

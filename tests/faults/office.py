@@ -30,7 +30,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 from django_otp.oath import TOTP  # noqa: E402
 
-from breakglass import clock, doorbell  # noqa: E402
+from breakglass import clock, database_bell, doorbell  # noqa: E402
 from breakglass.models import Asset, AuditEvent, Grant, Incident, Person, TotpFactor  # noqa: E402
 from breakglass.services import (  # noqa: E402  # noqa: E402
     approvals,
@@ -61,6 +61,7 @@ BOOK: dict[str, Any] = {
     "standards": ["NIST CSF 2.0 PR.AA-03"], "runbook": "## Steps\n\nStay until you are cut off.\n",
 }  # fmt: skip
 
+_is_there = database_bell.is_there
 ENDS = (
     "gateway:session:ended", "gateway:session:crashed",
     "grants:grant:expired", "grants:grant:released", "grants:grant:revoked",
@@ -116,6 +117,11 @@ def revoke(grant: str) -> dict[str, float]:
     asked = time.monotonic()
     grants.revoke(grant, ada, "the harness wants it", code, clock.now())
     return {"asked": asked, "committed": time.monotonic()}
+
+
+def mute(yes: bool) -> None:
+    """Nobody here rings PostgreSQL's bell any more, or again."""
+    database_bell.is_there = (lambda: False) if yes else _is_there
 
 
 def ended(ids: list[str]) -> dict[str, Any]:
@@ -261,7 +267,7 @@ def hang_up() -> None:
 
 DOES = {
     function.__name__: function
-    for function in (migrate, furnish, move, give, end_at, revoke, ended, written, send, session_ids, recordings,
+    for function in (migrate, furnish, move, give, end_at, revoke, mute, ended, written, send, session_ids, recordings,
                      tapes, trail, hang_up)
 }  # fmt: skip
 

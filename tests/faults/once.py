@@ -9,7 +9,7 @@ import redis
 from tests.faults.ends import BATCH, batches, on_time
 from tests.faults.shift import Shift, at_work, nothing_made_after
 from tests.faults.table import Condition, Demand, Measured, Towns
-from tests.faults.town import PEOPLE, Town, eventually
+from tests.faults.town import PEOPLE, Town
 
 ORDER = 60
 AFTERWARDS = 2.0
@@ -27,7 +27,7 @@ def overlapping(towns: Towns, runs: int) -> Measured:
             ending, living = shift.grants[0::2], shift.grants[1::2]
             places = [place for grant in ending for place in shift.of(grant)]
             others = [place for grant in living for place in shift.of(grant)]
-            end = shift.end_in(4, ending)
+            end = shift.end_in(3, ending)
             town.crowd.ask("mark", numbers=[shift.people[place] for place in others])
             seen = shift.until_gone(places=places)
             nothing_made_after(end, seen)
@@ -57,15 +57,15 @@ def shuffled(towns: Towns, runs: int) -> Measured:
         with at_work(town, size, grants=size) as shift:
             flush(town)
             town.office.ask("send", task="breakglass.end_grant", ids=shift.grants, times=2)
-            end = shift.end_in(4)
+            end = shift.end_in(3)
             if number % 2:
                 flush(town)  # lost: only the sweep is left
             on_time(shift, end, measured)
             many_times(shift)
-            eventually(lambda shift=shift: _once(shift), "every grant's end is written down once")
+            town.eventually(lambda shift=shift: _once(shift), "every grant's end is written down once")
             shift.books(["expired"])
             many_times(shift)
-            eventually(lambda: not waiting(town), "all those tasks are done")
+            town.eventually(lambda: not waiting(town), "all those tasks are done")
             time.sleep(0.5)
             assert _once(shift), "an end was written down again, or a grant lives again"
             shift.books(["expired"])

@@ -17,7 +17,15 @@ from tests.faults.table import Condition, Row, Towns
 
 SLACK = 8.0
 BESIDE = ("revoke-cut-off", "half-open-client", "half-open-target")
-WITHOUT_WHAT_ALL_NEED = ("redis", "postgresql", "all", "sqlite", "revoke-unheard", "tasks")
+WITHOUT_WHAT_ALL_NEED = (
+    "redis",
+    "postgresql",
+    "all",
+    "sqlite",
+    "revoke-without-redis",
+    "revoke-unheard",
+    "tasks",
+)
 ALL = {condition.name: condition for condition in table.conditions() if condition.few}
 FIRST = [name for name in ALL if name not in BESIDE and name not in WITHOUT_WHAT_ALL_NEED]
 NAMES = [*FIRST, *BESIDE, *WITHOUT_WHAT_ALL_NEED]

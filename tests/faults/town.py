@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,14 +141,27 @@ class Town:
         return list(self.parts.values())
 
     def mind(self) -> None:
-        """As any supervisor does: what has ended by itself is started again. (A Celery worker ends when Redis does.)"""
-        ended = [
-            part for part in self.around() if part.process is not None and part.process.poll() is not None
-        ]
-        for part in ended:
-            part.start()
-        for part in ended:
-            part.await_up()
+        """As any supervisor does: what has ended by itself is started again. (A Celery worker ends when Redis does.)
+
+        In the main thread only: a child ends with the thread that began it."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for part in self.around():
+            if part.process is not None and part.process.poll() is not None:
+                part.start()
+        for part in self.around():
+            if self.is_patient or part.name == "valkey":
+                part.await_up()
+
+    def eventually(self, true: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+        """As `eventually` below, minding what ends meanwhile."""
+
+        def look() -> T:
+            if not (answer := true()):
+                self.mind()
+            return answer
+
+        return eventually(look, what, seconds)
 
     def gateway_apart(
         self, name: str, *, database_url: str = "", extra: Mapping[str, str] | None = None, processes: int = 1

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 from tests.faults.shift import at_work
 from tests.faults.table import Condition, Demand, Measured, Towns
@@ -16,15 +19,9 @@ NOTICED = "from the cut until the other side is told"
 WITHIN = {NOTICED: Demand(most=15.0)}
 
 
-def half_open_client(towns: Towns, runs: int) -> Measured:
-    return _half_open(towns, runs, asset_side=False)
-
-
-def half_open_target(towns: Towns, runs: int) -> Measured:
-    return _half_open(towns, runs, asset_side=True)
-
-
-def _half_open(towns: Towns, runs: int, *, asset_side: bool) -> Measured:
+def half_open(
+    towns: Towns, runs: int, *, asset_side: bool, cut: Callable[[FaultProxy], None] = FaultProxy.blackhole
+) -> Measured:
     """Several proxies with a few sessions each, one cut after the other; noticed is what closes the other side's socket."""
     faults = max(1, min(MOST_FAULTS, runs // 2))
     town = towns.of()
@@ -50,15 +47,19 @@ def _half_open(towns: Towns, runs: int, *, asset_side: bool) -> Measured:
         for number, proxy in enumerate(proxies):
             time.sleep(0.7 * bool(number))  # not all in step with the gateway's own rounds
             cuts.append(time.monotonic())
-            proxy.blackhole()
+            cut(proxy)
         end = "person" if asset_side else "asset"
-        for shift, cut in zip(shifts, cuts, strict=True):
-            values += [at - cut for at in shift.until_told(end)]
+        for shift, since in zip(shifts, cuts, strict=True):
+            values += [at - since for at in shift.until_told(end)]
             shift.books(["upstream_failed" if asset_side else "client_lost"])
     return {NOTICED: values}
 
 
+def condition(name: str, what: str, *, asset_side: bool, **how: Any) -> Condition:
+    return Condition(name, what, partial(half_open, asset_side=asset_side, **how), WITHIN, runs=20, few=2)
+
+
 CONDITIONS = (
-    Condition("half-open-client", "half-open client (cut, no FIN)", half_open_client, WITHIN, runs=20, few=2),
-    Condition("half-open-target", "half-open target (cut, no FIN)", half_open_target, WITHIN, runs=20, few=2),
+    condition("half-open-client", "half-open client (every packet lost, no FIN)", asset_side=False),
+    condition("half-open-target", "half-open target (every packet lost, no FIN)", asset_side=True),
 )

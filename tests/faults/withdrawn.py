@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from tests.faults.ends import batches, parts_dead
 from tests.faults.shift import Shift, at_work
@@ -28,14 +29,18 @@ def revoked(towns: Towns, runs: int) -> Measured:
     return measured
 
 
-def revoked_unheard(towns: Towns, runs: int) -> Measured:
-    """Redis is killed, every second time stopped: nobody can ring."""
+def revoked_without_redis(towns: Towns, runs: int, *, muted: bool = False) -> Measured:
+    """Redis is killed, every second time stopped. With `muted` PostgreSQL's NOTIFY doesn't ring either: nobody does."""
     measured: dict[str, list[float]] = {}
     town = towns.of()
     for number, size in enumerate(batches(runs)):
         with at_work(town, size, grants=5) as shift:
             with parts_dead("valkey")(town, number):
-                take_back(shift, measured)
+                town.office.ask("mute", yes=muted)
+                try:
+                    take_back(shift, measured)
+                finally:
+                    town.office.ask("mute", yes=False)
             shift.books(["revoked"])
     return measured
 
@@ -50,10 +55,10 @@ def take_back(shift: Shift, measured: dict[str, list[float]], seconds: float = 9
 
 
 def cut_off(towns: Towns, runs: int) -> Measured:
-    """The gateway can't ask the database any more, in several ways: connections refused, silence, silence that ends."""
+    """The gateway can't ask the database any more, in several ways: refused, swallowed, held back, lost."""
     faults = max(1, min(MOST_FAULTS, runs // 2))
     ways: list[Callable[[FaultProxy], None]] = [
-        lambda proxy: proxy.cut(refuse=True), FaultProxy.blackhole, FaultProxy.stall, lambda proxy: proxy.delay(90),
+        lambda proxy: proxy.cut(refuse=True), FaultProxy.swallow, FaultProxy.stall, FaultProxy.blackhole,
     ]  # fmt: skip
     measured: dict[str, list[float]] = {}
     town = towns.of()
@@ -98,9 +103,15 @@ CONDITIONS = (
         {"last byte": Demand(p99=2.0), "both sockets closed": Demand(p99=2.0)},
     ),
     Condition(
+        "revoke-without-redis",
+        "early revoke, Redis dead (PostgreSQL's NOTIFY rings)",
+        revoked_without_redis,
+        {"last byte": Demand(p99=2.0), "both sockets closed": Demand(p99=2.0)},
+    ),
+    Condition(
         "revoke-unheard",
-        "early revoke, the push path dead",
-        revoked_unheard,
+        "early revoke, the push path dead (neither rings)",
+        partial(revoked_without_redis, muted=True),
         {"last byte": Demand(most=10.0), "both sockets closed": Demand(most=10.0)},
     ),
     Condition(

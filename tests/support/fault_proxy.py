@@ -1,14 +1,18 @@
-"""A TCP proxy whose network can fail: cut every connection, swallow what is sent, hold it back, delay it, or let it trickle."""
+"""A TCP proxy whose network can fail: cut every connection, lose or swallow or hold back what is sent, delay it, let it trickle."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import socket
+import struct
 import threading
 import time
 from types import TracebackType
 
 CHUNK = 64 * 1024
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
 
 
 class FaultProxy:
@@ -43,7 +47,17 @@ class FaultProxy:
         self._flowing.clear()
 
     def blackhole(self) -> None:
-        """From now on whatever is sent, in either direction, is lost, a goodbye too; no connection is closed: half open."""
+        """From now on every packet, in either direction, is lost, as with a cable cut: nothing is acknowledged, no goodbye
+        arrives, no connection is closed. By a filter in the kernel on our ends (Linux)."""
+        program = struct.pack("HxxxxxxP", 1, ctypes.addressof(_DROP_ALL))
+        with self._lock:
+            for pair in self._pairs:
+                for end in pair:
+                    with contextlib.suppress(OSError):
+                        end.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+    def swallow(self) -> None:
+        """As `blackhole`, but something in between goes on acknowledging what it throws away."""
         self._swallowing = True
 
     def delay(self, seconds: float) -> None:
@@ -57,6 +71,11 @@ class FaultProxy:
     def mend(self) -> None:
         """The network works again; what was held back arrives, what was swallowed doesn't."""
         self._refusing = self._swallowing = False
+        with self._lock:
+            for pair in self._pairs:
+                for end in pair:
+                    with contextlib.suppress(OSError):
+                        end.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
         self._delay = self._rate = 0.0
         self._flowing.set()
 

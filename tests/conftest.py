@@ -22,6 +22,7 @@ from tests.support.stack import Stack, start
 IN_CI = bool(os.environ.get("CI"))
 # What happens here happens between a client, the gateway and an asset: the kind of database can't matter.
 NOT_ABOUT_DATABASES = (
+    "tests/evidence/test_verifier",
     "tests/gateway/test_assets",
     "tests/gateway/test_clients",
     "tests/gateway/test_files_",

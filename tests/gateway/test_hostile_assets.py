@@ -16,7 +16,7 @@ import pytest
 
 from breakglass.models import Asset, AssetHostKey
 from breakglass.services.keys import fingerprint
-from sessions.gateway import upstream, watchdog
+from sessions.gateway import upstream, watch, watchdog
 from sessions.gateway.wire import boolean, string, u32
 from tests.gateway.hostile import HostileAsset, Line, Shown, data
 from tests.gateway.house import House
@@ -342,7 +342,7 @@ def test_one_that_falls_silent_is_given_up_with_a_reason(
     shared_house: House, asset: HostileAsset, monkeypatch: pytest.MonkeyPatch, act: Act
 ) -> None:
     asset.act = act
-    monkeypatch.setattr(watchdog, "KEEPALIVE_EVERY", 0.5)
+    monkeypatch.setattr(watch, "ASK_EVERY", 0.5)
     monkeypatch.setattr(watchdog, "SILENT", 6.0)
     done: subprocess.CompletedProcess[bytes] = shared_house.run("true", timeout=60)
     assert b"the asset could not be reached" in done.stderr, done.stderr

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import paramiko
 import pytest
 
-from sessions.gateway import watchdog
+from sessions.gateway import watch
 from sessions.gateway.packets import Packetizer
 from sessions.gateway.wire import boolean, string
 from tests.gateway.hostile import Line, Shown
@@ -74,7 +74,7 @@ def test_a_clients_question_for_a_sign_of_life_is_answered(house: House) -> None
 def test_the_gateway_asks_both_sides_for_signs_of_life(
     house: House, asset: HostileAsset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "KEEPALIVE_EVERY", 0.3)
+    monkeypatch.setattr(watch, "ASK_EVERY", 0.3)
     raw = person(house)
     raw.transport._handler_table[80] = raw._keeper(80)  # type: ignore[attr-defined]
     heard = raw.hear(20)

@@ -184,7 +184,7 @@ def took(milliseconds: float) -> str:
     """A length of time as people say it: 8.4 ms, 230 ms, 1.25 s, 3 min."""
     size = abs(milliseconds)
     if size < 10:
-        return f"{size:.1f} ms"
+        return f"{size:.1f} ms".replace(".0 ", " ")
     if size < 1000:
         return f"{size:.0f} ms"
     return f"{size / 1000:.2f} s" if size < 60_000 else span(timedelta(milliseconds=size))
@@ -194,6 +194,12 @@ def took(milliseconds: float) -> str:
 def after(milliseconds: float) -> str:
     """How long after, or before, the moment that is counted from."""
     return f"{took(milliseconds)} {'before' if milliseconds < 0 else 'after'}"
+
+
+@register.filter
+def signed(milliseconds: float) -> str:
+    """The same, short: +8.4 ms, -2 ms."""
+    return f"{'-' if milliseconds < 0 else '+'}{took(milliseconds)}"
 
 
 @register.filter

@@ -20,7 +20,7 @@ ASKED = {
     EndReason.EXPIRED: "the time of the grant was over",
     EndReason.REVOKED: "the access was revoked",
     EndReason.RELEASED: "the grant was released",
-    EndReason.KILLED: "it was asked to be ended",
+    EndReason.KILLED: "its end was asked for",
     EndReason.LOCKED: "a lock was placed",
     EndReason.NOT_AUTHORIZED: "the person lost the right",
     EndReason.CLIENT_CLOSED: "the person closed it",

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         file = Path(options["key_file"] or settings.BREAKGLASS.notary_key_file or "-")
         signer = _signer(file)
-        self._lock = _alone(file)
+        with _alone(file):
+            self._serve(file, signer, options)
+
+    def _serve(self, file: Path, signer: Signer, options: dict[str, Any]) -> None:
         stop = threading.Event()
         if not options["once"]:
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -146,11 +150,12 @@ def _memory_of(file: Path) -> Path:
     return file.with_name(file.name + ".signed")
 
 
-def _alone(file: Path) -> int:
-    """Holds the key's lock until this process ends: two notaries would sign past each other."""
-    handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CommandError(f"another notary runs with {file}", returncode=UNUSABLE) from None
-    return handle
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Holds the key's lock: two notaries would sign past each other."""
+    with file.open() as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(f"another notary runs with {file}", returncode=UNUSABLE) from None
+        yield

@@ -81,6 +81,7 @@ class AuditTag(StrEnum):
     GATEWAY_STOPPED = "gateway:process:stopped"
     GATEWAY_STALLED = "gateway:process:stalled"
     CLOCK_STEPPED = "gateway:clock:stepped"
+    JOURNAL_REJECTED = "gateway:journal:rejected"
     DISK_FULL = "gateway:disk:full"
     DISK_BACK = "gateway:disk:back"
     RECORDING_MARKED = "recordings:recording:marked"

@@ -7,8 +7,8 @@ import ipaddress
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from paramiko.ssh_exception import SSHException
@@ -76,7 +76,7 @@ class Visitor:
         self.deadline = clock.monotonic() + gateway.limits.grace
         self._jumps: list[tuple[JumpChannel, Visitor]] = []
         self._noted = 0
-        self._wrongs: deque[Callable[[], None]] = deque()
+        self._wrongs: deque[tuple[Refusal, str, str, datetime]] = deque()
         if jump is None:
             self.leg = ServerLeg(sock, gateway.host_key, lambda leg: Authenticator(leg, self), heard)
         else:
@@ -137,19 +137,15 @@ class Visitor:
         """The row waits for the connection's end, or for the person to get in: for a made-up name there is none to
         write, and its writing would be felt by the next try as well."""
         if code in (RefusalCode.BAD_CREDENTIALS, RefusalCode.CONNECT_CODE_WRONG):
-            refused, asset, now = Refused(refusal(code)), address.asset or "", clock.now()
-            self._wrongs.append(
-                lambda: pep.note_refusal(
-                    refused, actor=address.person, asset=asset, address=self.address, now=now
-                )
-            )
+            self._wrongs.append((refusal(code), address.person, address.asset or "", clock.now()))
         if self._is_down:
             self._write_wrongs()
 
     def _write_wrongs(self) -> None:
         with contextlib.suppress(IndexError):
             while True:
-                self.gateway.clerk.later(self._wrongs.popleft())
+                why, person, asset, at = self._wrongs.popleft()
+                self.gateway.clerk.wrong_login(why, person, asset, self.address, at)
 
     def proved_key(self, identity: Identity) -> None:
         self.deadline = clock.monotonic() + self.gateway.limits.code_grace

@@ -33,6 +33,7 @@ from sessions import services
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.guard import LOOK_AFTER_IT, Guard
 from sessions.gateway.limits import Limits
+from sessions.gateway.replay import replay
 from sessions.gateway.server import RECOVERY, Gateway, default_gateway_id, listener
 from sessions.gateway.shared import Counters, Line
 
@@ -51,11 +52,12 @@ def one_a_core() -> int:
 
 
 def take_over(base: str, processes: int) -> None:
-    """End as crashed what numbers left open that aren't run any more: the last start may have had more processes."""
+    """Write down what numbers left in their journals that aren't run any more, and end as crashed what they left open:
+    the last start may have had more processes."""
+    living = [f"{base}:{number}" for number in range(processes)]
+    replay(lambda name: (name == base or name.startswith(f"{base}:")) and name not in living)
     with borrowed_db(longest=RECOVERY):
-        ended = services.recover_abandoned(
-            base, [f"{base}:{number}" for number in range(processes)], clock.now()
-        )
+        ended = services.recover_abandoned(base, living, clock.now())
     if ended:
         log.warning("%d sessions of processes that are no more were ended as crashed", ended)
 

@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +13,7 @@ import redis
 from django.db import DatabaseError
 
 from breakglass import clock, database_bell, doorbell
-from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused
-from breakglass.services import audit
 from sessions.gateway import pep
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.freezing import BY_PERSON
@@ -125,15 +122,6 @@ def touch(session_ids: list[UUID]) -> None:
     """Leave a sign that these sessions were confirmed just now."""
     with borrowed_db():
         SSHSession.objects.filter(pk__in=session_ids, state__in=OPEN_STATES).update(renewed_at=clock.now())
-
-
-def note_step(gateway_id: str, seconds: float, now: datetime) -> None:
-    """The audit row of a wall clock that was set, forward or (below 0) back."""
-    with borrowed_db():
-        audit.record(
-            AuditTag.CLOCK_STEPPED, actor=None, subject=f"gateway:{gateway_id}", now=now,
-            data={"seconds": round(seconds, 1), "direction": "forward" if seconds > 0 else "back"},
-        )  # fmt: skip
 
 
 def listen_to_redis(look_again: Callable[..., None], stop: threading.Event) -> str:

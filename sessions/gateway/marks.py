@@ -1,7 +1,7 @@
 """The marks of a gateway process: how far each recording has come goes into the audit trail while the session lives.
 
-One row for all that grew, every 5 s; a new recording within 1 s. What doesn't grow adds nothing. A database that is
-away is no matter: the next mark says more than the one that was missed.
+One row for all that grew, every 5 s; a new recording within 1 s. What doesn't grow adds nothing. The clerk writes them:
+while the database is away they are in the journal.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ import threading
 from collections.abc import Callable
 from uuid import UUID
 
-from django.db import DatabaseError
-
 from breakglass import clock
-from breakglass.domain.refusals import Refused
-from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.live import LiveSession
-from sessions.services.marks import Marked, mark_recordings
+from sessions.services.marks import Marked
 
 LOOK_EVERY = 1.0
 MARK_EVERY = 5.0
@@ -26,10 +22,10 @@ log = logging.getLogger("breakglass.gateway")
 
 
 class Marks:
-    """One thread a process. `living` gives the sessions of the moment."""
+    """One thread a process. `mark` has marks written down, `living` gives the sessions of the moment."""
 
-    def __init__(self, gateway_id: Callable[[], str], living: Callable[[], list[LiveSession]]) -> None:
-        self._gateway_id = gateway_id
+    def __init__(self, mark: Callable[[list[Marked]], None], living: Callable[[], list[LiveSession]]) -> None:
+        self._mark = mark
         self._living = living
         self._said: dict[UUID, int] = {}
         self._marked_at = clock.monotonic()
@@ -44,7 +40,7 @@ class Marks:
         self._thread.join(2)
 
     def look(self, now: float) -> int:
-        """Mark what is due. Returns how many recordings that were. Refused `database_unavailable`: the next time."""
+        """Mark what is due. Returns how many recordings that were."""
         everything = now - self._marked_at >= MARK_EVERY
         due: dict[UUID, Marked] = {}
         sessions = {session.facts.session_id: session for session in self._living()}
@@ -56,8 +52,7 @@ class Marks:
                     label = session.facts.label
                     due[session_id] = Marked(label, reached.size, reached.sha256, reached.segments)
         if due:
-            with borrowed_db():
-                mark_recordings(self._gateway_id(), list(due.values()), clock.now())
+            self._mark(list(due.values()))
         if everything:
             self._marked_at = now
         self._said = {key: size for key, size in self._said.items() if key in sessions}
@@ -66,9 +61,4 @@ class Marks:
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_EVERY):
-            try:
-                self.look(clock.monotonic())
-            except Refused as refused:
-                log.warning("recordings are not marked: %s", refused.__cause__ or refused)
-            except DatabaseError:
-                log.critical("recordings can't be marked", exc_info=True)
+            self.look(clock.monotonic())

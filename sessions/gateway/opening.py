@@ -35,6 +35,7 @@ from sessions.states import EndReason
 
 if TYPE_CHECKING:
     from sessions.gateway.asset_leg import ClientLeg
+    from sessions.gateway.books import Bookkeeper
     from sessions.gateway.callbacks import Visitor
 
 END_OF = {
@@ -66,7 +67,7 @@ def open_session(visitor: Visitor, identity: Identity, address: Address) -> tupl
             recorder.close()
             raise
     except Refused as refused:
-        _give_up(row, refused, identity, authorization)
+        _give_up(visitor.gateway.clerk, row, refused, identity, authorization)
         raise
     facts, gateway = _facts(row, visitor, authorization), visitor.gateway
     session = LiveSession(facts, authorization, recorder, visitor.leg, leg, gateway.clerk, gateway.room)
@@ -195,16 +196,21 @@ def _alarm(row: SSHSession, credential: UpstreamCredential, shown: str) -> None:
 
 
 def _give_up(
-    row: SSHSession, refused: Refused, identity: Identity, authorization: SessionAuthorization
+    clerk: Bookkeeper,
+    row: SSHSession,
+    refused: Refused,
+    identity: Identity,
+    authorization: SessionAuthorization,
 ) -> None:
-    """The row ends with the reason. A database that is away now is caught up by the recovery at the next start."""
+    """The row ends with the reason. A database that is away now has it later, from the clerk."""
     reason = END_OF.get(refused.refusal.code, EndReason.UPSTREAM_FAILED)
     pep.note_refusal(refused, actor=identity, asset=authorization.asset, login=authorization.login)
+    now = clock.now()
     try:
         with borrowed_db():
-            services.end_session(row.pk, reason, Totals(0, 0), clock.now())
+            services.end_session(row.pk, reason, Totals(0, 0), now)
     except Refused:
-        return
+        clerk.gave_up(row.pk, reason, now)
 
 
 def banner(

@@ -209,20 +209,33 @@ def note_refusal(
     """The audit row of a refused way in, of `now`. A stranger's claim of a name is kept as a claim."""
     try:
         with borrowed_db():
-            who: Person | str
-            if isinstance(actor, Identity):
-                who = Person.objects.get(pk=actor.person_id)
-                subject: Person | str = who
-            elif queries.person_by_name(actor) is None:
-                return  # strangers may not fill the trail with names that they make up
-            else:
-                who = subject = audit.STRANGER + actor
-            audit.record_refusal(
-                AuditTag.ACCESS_REFUSED, refused, actor=who, subject=subject, now=now or clock.now(),
-                asset=asset, login=login, address=address,
-            )  # fmt: skip
+            write_refusal(refused, actor=actor, asset=asset, login=login, address=address, now=now)
     except Refused:
         return  # the database is away: nothing was let in, and there is nowhere to write it
+
+
+def write_refusal(
+    refused: Refused,
+    *,
+    actor: Identity | str,
+    asset: str = "",
+    login: str = "",
+    address: str = "",
+    now: datetime | None = None,
+) -> None:
+    """As `note_refusal`, over a connection that the caller has borrowed."""
+    who: Person | str
+    if isinstance(actor, Identity):
+        who = Person.objects.get(pk=actor.person_id)
+        subject: Person | str = who
+    elif queries.person_by_name(actor) is None:
+        return  # strangers may not fill the trail with names that they make up
+    else:
+        who = subject = audit.STRANGER + actor
+    audit.record_refusal(
+        AuditTag.ACCESS_REFUSED, refused, actor=who, subject=subject, now=now or clock.now(),
+        asset=asset, login=login, address=address,
+    )  # fmt: skip
 
 
 def _allowed(decision: Allow | Needs | Deny) -> Obligations:

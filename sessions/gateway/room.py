@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import transaction
 
-from breakglass import clock, queries
+from breakglass import clock
 from breakglass.domain.audit import AuditTag
-from breakglass.domain.permissions import ADMINISTRATORS
-from breakglass.services import audit, notices
 from sessions.recording.store import Store
 
 if TYPE_CHECKING:
@@ -65,7 +61,7 @@ class Room:
     def wait(self, session: Recorded, full: NoRoom) -> None:
         """For a thread of the relay that found the disk full: freezes the session and returns once recordings may take
         room again. SessionOver when the session ended meanwhile, which this does when it takes too long."""
-        self._lost()
+        self.lost()
         now = clock.monotonic()
         if session.no_room_since is None:
             session.no_room_since = now
@@ -81,16 +77,20 @@ class Room:
         session.no_room_since = None
         session.unfreeze(FULL_DISK)
 
-    def _lost(self) -> None:
+    def lost(self) -> None:
+        """Something found the disk full: the reserve is given back."""
+        tell = False
         with self._lock:
             self._is_there = False
-            if self._reserve.release():
+            released = self._reserve.release()
+            if released:
                 log.error("the disk of the recordings is full: the reserve is given back, sessions wait")
                 now = clock.monotonic()
                 tell = now - self._alarmed >= ALARM_EVERY
                 self._alarmed = now if tell else self._alarmed
-                self._note(AuditTag.DISK_FULL, tell=tell)
             self._wake.set()
+        if released:  # outside of the lock: where the journal finds no room either, it comes back here
+            self._note(AuditTag.DISK_FULL, tell=tell)
 
     def look(self) -> None:
         """Make the reserve again as soon as the disk allows; then recordings go on."""
@@ -107,20 +107,5 @@ class Room:
             self._wake.wait(LOOK_WHEN_WELL if self._is_there and self._reserve.is_whole else LOOK_EVERY)
 
     def _note(self, tag: AuditTag, *, tell: bool) -> None:
-        now = clock.now()
         data = {"free": self._store.free_bytes(), "reserve": self._store.least_free}
-        self._clerk.later(lambda: _write(tag, data, tell, now))
-
-
-def _write(tag: AuditTag, data: dict[str, Any], tell: bool, now: datetime) -> None:
-    with transaction.atomic():
-        audit.append(tag, actor=None, subject="disk:recordings", now=now, data=data)
-        if tell:
-            notices.queue(
-                queries.people_in([ADMINISTRATORS]),
-                topic="disk:recordings",
-                subject="Alarm: the disk of the recordings is full",
-                body="Sessions wait, and end when there is no room soon; new ones are refused. Free some space now.",
-                path="/audit/",
-                now=now,
-            )
+        self._clerk.disk(tag, data, tell=tell)

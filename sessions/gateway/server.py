@@ -26,6 +26,7 @@ from sessions.gateway.hostkey import host_key
 from sessions.gateway.limits import Limits
 from sessions.gateway.live import LiveSession
 from sessions.gateway.marks import Marks
+from sessions.gateway.replay import replay
 from sessions.gateway.room import Room
 from sessions.gateway.shared import Line
 from sessions.gateway.throttle import Throttle
@@ -54,11 +55,11 @@ class Gateway:
         self.limits = limits or Limits()
         self.host_key = host_key()
         self.throttle = shared.throttle if shared else Throttle()
-        self.clerk = Bookkeeper()
+        self.clerk = Bookkeeper(lambda: self.id, self._no_room)
         self.entrance = Entrance(self)
         self.heartbeat: Heartbeat | None = None  # what the guard looks at (guard.py), where there is one
         self._watchdog = Watchdog(self)
-        self._marks = Marks(lambda: self.id, self._living)
+        self._marks = Marks(self.clerk.marked, self._living)
         self.room = Room(recordings.store(), self.clerk)
         self._lock = threading.Lock()
         self._sessions: dict[UUID, LiveSession] = {}
@@ -79,11 +80,12 @@ class Gateway:
             self._run(ready)
 
     def _run(self, ready: Callable[[], None] | None) -> None:
+        replayed = replay(lambda gateway_id: gateway_id == self.id)
         with borrowed_db(longest=RECOVERY):
             crashed = services.recover_crashed(self.id, clock.now())
             audit.record(
                 AuditTag.GATEWAY_STARTED, actor=None, subject=f"gateway:{self.id}", now=clock.now(),
-                data={"port": self.port, "recovered": crashed},
+                data={"port": self.port, "recovered": crashed, "replayed": replayed},
             )  # fmt: skip
         if crashed:
             log.warning("%d sessions of an earlier life were ended as crashed", crashed)
@@ -102,6 +104,10 @@ class Gateway:
         self._draining.set()
         with contextlib.suppress(OSError):
             self._waker.send(b"\0")
+
+    def _no_room(self) -> None:
+        """The journal's disk is full: it may be the recordings' too."""
+        self.room.lost()
 
     # Sessions. -------------------------------------------------------------------------------------------
 
@@ -147,12 +153,11 @@ class Gateway:
                 visitor.turn_away("Breakglass: the gateway is going down")
         self._marks.stop()
         self.room.stop()
+        self.clerk.note(AuditTag.GATEWAY_STOPPED, {})
         self.clerk.stop(5)
         self._watchdog.stop()
         if self.heartbeat is not None:
             self.heartbeat.stop()
-        with borrowed_db():
-            audit.record(AuditTag.GATEWAY_STOPPED, actor=None, subject=f"gateway:{self.id}", now=clock.now())
 
 
 def _wait_for_people(sessions: list[LiveSession]) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from breakglass import clock, database_bell
+from breakglass.domain.audit import AuditTag
 from sessions.gateway import lease, memory
 from sessions.gateway.borrowed import hang_up_late
 from sessions.gateway.live import LiveSession
@@ -177,8 +178,8 @@ class Watchdog:
                 "the wall clock was set %s by %.1f s: %s", "forward" if moved > 0 else "back", abs(moved),
                 "what is over by it ends now" if moved > 0 else "nobody gains time by it",
             )  # fmt: skip
-            gateway_id, now = self._gateway.id, clock.now()
-            self._gateway.clerk.later(lambda: lease.note_step(gateway_id, moved, now))
+            data = {"seconds": round(moved, 1), "direction": "forward" if moved > 0 else "back"}
+            self._gateway.clerk.note(AuditTag.CLOCK_STEPPED, data)
         return was_set
 
     def _sign(self, watches: list[Watch], now: float) -> None:

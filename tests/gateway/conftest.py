@@ -27,6 +27,7 @@ def limits() -> Limits:
 def plain_house(transactional_db: None, tmp_path: Path, limits: Limits) -> Iterator[House]:
     """The house without a gateway."""
     shutil.rmtree(settings.BREAKGLASS.data_dir / "recordings", ignore_errors=True)
+    shutil.rmtree(settings.BREAKGLASS.data_dir / "journal", ignore_errors=True)
     house = building.build(tmp_path)
     house.limits = limits
     try:
@@ -65,6 +66,7 @@ def shared_house(
     """One house, with a running gateway, for a whole module. Its rows are committed and go with the module."""
     with django_db_blocker.unblock():
         shutil.rmtree(settings.BREAKGLASS.data_dir / "recordings", ignore_errors=True)
+        shutil.rmtree(settings.BREAKGLASS.data_dir / "journal", ignore_errors=True)
         house = building.build(tmp_path_factory.mktemp("house"))
         try:
             house.start()

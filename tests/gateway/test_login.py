@@ -379,13 +379,13 @@ def test_no_answer_to_a_wrong_proof_waits_for_the_trail(
     """There is a row to write for people only: by the time of an answer, of this one or of the next, it could be told
     who is one."""
     asked: list[str] = []
-    real = pep.note_refusal
+    real = pep.write_refusal
 
     def note(refused: Refused, **named: Any) -> None:
         asked.append(threading.current_thread().name)
         real(refused, **named)
 
-    monkeypatch.setattr(pep, "note_refusal", note)
+    monkeypatch.setattr(pep, "write_refusal", note)
     raw = Raw(house.port)
     raw.service()
     for _ in range(3):

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from breakglass import clock
 from breakglass.models import AuditEvent, Grant, Notice
 from sessions import services
 from sessions.gateway.marks import MARK_EVERY, Marks
@@ -179,6 +180,10 @@ class Session:
         self.recorded = Progress(size, "ab" * 32, 0.0, 0)
 
 
+def write(marked: list[Marked]) -> None:
+    mark_recordings("gw-1", marked, clock.now())
+
+
 def rows() -> list[list[str]]:
     tag = "recordings:recording:marked"
     written = AuditEvent.objects.filter(tag=tag).order_by("seq")
@@ -188,7 +193,7 @@ def rows() -> list[list[str]]:
 @pytest.mark.django_db
 def test_new_recordings_are_marked_at_once_others_when_they_grew_and_idle_ones_never() -> None:
     living = [Session(number, 100) for number in range(3)]
-    its_marks = Marks(lambda: "gw-1", lambda: living)  # type: ignore[arg-type, return-value]
+    its_marks = Marks(write, lambda: living)  # type: ignore[arg-type, return-value]
     now = its_marks._marked_at
     assert its_marks.look(now + 1) == 3
     living[1].recorded = Progress(200, "cd" * 32, 1.0, 0)
@@ -202,6 +207,6 @@ def test_new_recordings_are_marked_at_once_others_when_they_grew_and_idle_ones_n
 @pytest.mark.django_db
 def test_a_row_holds_a_hundred_recordings() -> None:
     living = [Session(number, 100) for number in range(250)]
-    its_marks = Marks(lambda: "gw-1", lambda: living)  # type: ignore[arg-type, return-value]
+    its_marks = Marks(write, lambda: living)  # type: ignore[arg-type, return-value]
     assert its_marks.look(its_marks._marked_at) == 250
     assert [len(row) for row in rows()] == [100, 100, 50]

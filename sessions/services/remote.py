@@ -100,7 +100,8 @@ class Remote:
         try:
             while True:
                 with _explained(name):
-                    piece = body.read(PIECE)
+                    # What has come, not as much as was asked for: so that the pace is looked at while it trickles.
+                    piece = body._raw_stream.read1(PIECE)
                 if not piece:
                     break
                 count += len(piece)
@@ -163,6 +164,7 @@ def _explained(name: str) -> Iterator[None]:
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
@@ -174,5 +176,5 @@ def _explained(name: str) -> Iterator[None]:
         ):
             raise ObjectMissing(name) from None
         raise StoreAway(f"{name}: it answers {problem.get('Code') or status}") from error
-    except (BotoCoreError, Boto3Error, ResponseParserError) as error:
+    except (BotoCoreError, Boto3Error, ResponseParserError, HTTPError) as error:
         raise StoreAway(f"{name}: {error}") from error

@@ -19,7 +19,7 @@ from breakglass.models import Grant, Notice
 from sessions import object_storage, services
 from sessions.models import Recording, SSHSession
 from sessions.recording import keyring
-from sessions.services import holdings, storing
+from sessions.services import holdings, remote, storing
 from sessions.services.holdings import store
 from tests.recording.keeping import kept_copy, local, verify
 from tests.services import stage
@@ -198,7 +198,7 @@ def test_a_store_that_is_away_is_tried_again_ever_more_slowly_and_auditors_are_t
         assert row(sealed).store_problem == ""
 
 
-@pytest.mark.parametrize("fault", ["stall", "blackhole", "trickle"])
+@pytest.mark.parametrize("fault", ["stall", "swallow", "trickle"])
 def test_a_store_that_hangs_holds_nobody_up_for_long(
     sealed: SSHSession,
     s3: ObjectStoreServer,
@@ -212,6 +212,19 @@ def test_a_store_that_hangs_holds_nobody_up_for_long(
         use(settings, s3.url(proxy.port))
         getattr(proxy, fault)(*([40.0] if fault == "trickle" else []))
         failed(scene, sealed, "sealed/")
+
+
+def test_a_store_whose_bytes_trickle_is_given_up_though_it_never_stops(
+    sealed: SSHSession, s3: ObjectStoreServer, settings: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(scene)
+    monkeypatch.setattr(remote, "GRACE", 0.2)
+    monkeypatch.setattr(remote, "SLOWEST", 1 << 40)
+    with FaultProxy("127.0.0.1", s3.port) as proxy:
+        use(settings, s3.url(proxy.port))
+        proxy.trickle(2000.0)
+        with pytest.raises(remote.StoreAway, match=r"only \d+ bytes went in"):
+            remote.Remote().digest(f"sealed/{sealed.pk}.cast.sealed")
 
 
 def test_a_connection_that_is_cut_in_the_middle_costs_nothing(
@@ -260,11 +273,14 @@ def test_a_store_that_takes_a_file_and_gives_another_back_is_found_out(
 
 
 def test_one_bad_file_holds_up_no_other(sealed: SSHSession, scene: Scene, settings: Any) -> None:
-    good = stage.sealed(scene, sealed.grant)
     path = store().sealed_path(sealed.pk)
     raw = bytearray(path.read_bytes())
     raw[-300] ^= 1
     path.write_bytes(raw)
+    assert sweep(scene) == 0
+    scene.time.forward(minutes=5)
+    good = stage.sealed(scene, sealed.grant)
+    assert storing._due(scene.now) == [good.pk, sealed.pk]
     assert sweep(scene) == 1
     assert row(good).stored_at
     assert row(sealed).stored_at is None
@@ -300,9 +316,7 @@ def test_what_somebody_changed_in_the_store_is_neither_shown_nor_called_intact(
     sweep(scene)
     name, content = objects(settings).popitem()
     if where == "gone":
-        from sessions.services.remote import Remote
-
-        Remote().delete(name)
+        remote.Remote().delete(name)
     else:
         alter(name, content[:-7] if where == "cut" else content[:400] + b"\x00" + content[401:])
     Notice.objects.all().delete()

@@ -106,10 +106,10 @@ def look(numbers: list[int]) -> list[dict[str, Any]]:
     return [sessions[number].facts() for number in numbers]
 
 
-def forget() -> None:
-    """What is over is of no interest any more."""
-    for number in [number for number, session in sessions.items() if session.gone is not None]:
-        del sessions[number]
+def forget(numbers: list[int]) -> None:
+    """Nobody asks about these any more."""
+    for number in numbers:
+        sessions.pop(number, None)
     gc.collect()
 
 

@@ -119,11 +119,14 @@ def all_dead(town: Town, number: int) -> Iterator[None]:
         yield
 
 
-def dead(name: str, what: str, without: Without, kind: str = "postgresql", lead: float = 3.0) -> Condition:
+def dead(
+    name: str, what: str, without: Without, kind: str = "postgresql", lead: float = 3.0, few: int = 5
+) -> Condition:
     measure = partial(around_dead, kind=kind, without=without, lead=lead)
-    return Condition(name, what, measure, AND_MEANWHILE)
+    return Condition(name, what, measure, AND_MEANWHILE, few=few)
 
 
+# Beat and web page alone are left to the long form: in the short one they are dead with all the others.
 CONDITIONS = (
     Condition(
         "expiry",
@@ -137,8 +140,8 @@ CONDITIONS = (
     ),
     dead("redis", "expiry, Redis dead", parts_dead("valkey")),
     dead("worker", "expiry, Celery worker dead", parts_dead("worker")),
-    dead("beat", "expiry, Celery beat dead", parts_dead("beat")),
-    dead("web", "expiry, web page dead", parts_dead("web")),
+    dead("beat", "expiry, Celery beat dead", parts_dead("beat"), few=0),
+    dead("web", "expiry, web page dead", parts_dead("web"), few=0),
     dead("postgresql", "expiry, database dead (PostgreSQL killed, stopped)", database_dead, lead=A_RENEWAL),
     dead("all", "expiry, all of these dead", all_dead, lead=A_RENEWAL),
     dead(

@@ -153,8 +153,9 @@ def at_work(
         eventually(lambda: _all_speak(shift), "everybody hears the asset, and it hears them")
         yield shift
     finally:
+        numbers = [person["number"] for person in town.crowd.ask("look", numbers=people)]
         town.crowd.ask("drop", numbers=people)
-        town.asset.ask("forget")
+        town.asset.ask("forget", numbers=numbers)
 
 
 def _all_speak(shift: Shift) -> bool:

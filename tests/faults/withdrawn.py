@@ -107,6 +107,7 @@ CONDITIONS = (
         "early revoke, Redis dead (PostgreSQL's NOTIFY rings)",
         revoked_without_redis,
         {"last byte": Demand(p99=2.0), "both sockets closed": Demand(p99=2.0)},
+        few=3,
     ),
     Condition(
         "revoke-unheard",

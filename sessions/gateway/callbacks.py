@@ -269,7 +269,7 @@ class Visitor:
             self.blame(Fault.BAD_PROTOCOL if is_fault else Fault.LEFT)
         self.gateway.entrance.gone(self)
         for channel, _ in self._jumps:
-            channel.hang_up()
+            channel.hang_up(error if isinstance(error, OSError) else None)
         if self.session is not None:
             self.session.on_down(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import socket
 import struct
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 TAG = 16
+LOST = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
 
 class Tunnel(Protocol):
@@ -87,3 +89,9 @@ class Keyed:
         self._switched = 0
         self._in = Direction()
         self._out = Direction()
+        self.lost: OSError | None = None
+
+    def note_lost(self, error: OSError) -> None:
+        """The system says why a connection is gone once, to whoever meets it first: that it was lost, and not closed."""
+        if error.errno in LOST:
+            self.lost = error

@@ -123,9 +123,10 @@ class Inbound(Keyed):
             except TimeoutError:
                 raise
             except OSError as error:
-                raise EOFError(str(error)) from error
+                self.note_lost(error)
+                raise self.lost or EOFError(str(error)) from error
             if not count:
-                raise EOFError("closed by the other side")
+                raise self.lost or EOFError("closed by the other side")
             self._end += count
             self.received += count
 

@@ -46,6 +46,7 @@ class JumpChannel:
         self._no_more = False
         self._is_shut = self._is_parting = False
         self._over = False
+        self._lost: OSError | None = None
         self._sent_eof = False
         self._sent_close = False
         self._packet = bytearray(HEAD)
@@ -96,10 +97,10 @@ class JumpChannel:
         self._send_close()
         self._leg.drop_id(self._local_id)
 
-    def hang_up(self) -> None:
-        """The outer connection is gone, or the client's side of this channel."""
+    def hang_up(self, lost: OSError | None = None) -> None:
+        """The outer connection is gone, or the client's side of this channel. `lost`: it wasn't closed by anybody."""
         with self._room:
-            self._over = True
+            self._over, self._lost = True, lost
             self._room.notify_all()
         self.on_eof()
 
@@ -136,6 +137,8 @@ class JumpChannel:
                     self._pieces[0] = piece[fits:]
                 else:
                     self._pieces.popleft()
+            if not count and self._lost is not None:
+                raise self._lost
             self._taken += count
             given = self._taken if self._taken >= WINDOW // 4 else 0
             self._taken -= given

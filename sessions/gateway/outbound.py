@@ -46,6 +46,7 @@ class Outbound(Keyed):
             if out:
                 self._socket.sendall(out)
         except OSError as error:
+            self.note_lost(error)
             raise EOFError(str(error)) from error
 
     def send_message(self, data: Message) -> None:
@@ -79,7 +80,10 @@ class Outbound(Keyed):
             if held:
                 self.relayed_at = clock.monotonic()
             return True
-        except (OSError, ValueError, SSHException, EOFError):
+        except OSError as error:
+            self.note_lost(error)
+            return False
+        except (ValueError, SSHException, EOFError):
             return False
         finally:
             self.write_lock.release()

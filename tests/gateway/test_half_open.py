@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import socket
 import time
 from types import SimpleNamespace
 from typing import cast
@@ -12,6 +15,7 @@ import pytest
 from breakglass.models import Asset
 from sessions.gateway import watch, watchdog
 from sessions.gateway.hostkey import public_line
+from sessions.gateway.packets import Packetizer
 from sessions.gateway.transport import Leg
 from sessions.gateway.watch import ASK_EVERY, DOUBT, SILENT, Ear
 from tests.gateway.house import House, eventually
@@ -82,6 +86,26 @@ def test_who_shows_nothing_of_what_comes_but_lives_is_left_alone(house: House, i
     client.kill()
     client.communicate()
     eventually(lambda: session.reason is not None, "it ends with its client")
+
+
+class Wire:
+    """A socket on which a writer is told, once, that nobody answers; a reader reads the end of the stream then."""
+
+    def sendall(self, data: bytes) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    def recv_into(self, buffer: memoryview) -> int:
+        return 0
+
+
+def test_a_lost_connection_is_not_taken_for_a_closed_one_whoever_meets_it_first() -> None:
+    packets = Packetizer(cast(socket.socket, Wire()))
+    with pytest.raises(EOFError, match="closed by the other side"):
+        packets.read_message()
+    with pytest.raises(EOFError):
+        packets.send_payload(b"x")
+    with pytest.raises(TimeoutError):
+        packets.read_message()
 
 
 # The judgement itself. -----------------------------------------------------------------------------------

@@ -67,9 +67,10 @@ class Room:
             session.no_room_since = now
         until = session.no_room_since + self.patience
         session.freeze(FULL_DISK, WHY, REST.format(seconds=round(self.patience)))
-        while not self._is_there and not session.ended.wait(LOOK_EVERY):
-            if clock.monotonic() >= until:
-                session.give_up_recording(full.cause)
+        while now < until and not self._is_there and not session.ended.wait(LOOK_EVERY):
+            now = clock.monotonic()
+        if now >= until:
+            session.give_up_recording(full.cause)
         session.go_on(typed=False)
 
     def found(self, session: Recorded) -> None:

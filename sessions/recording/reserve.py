@@ -11,8 +11,12 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from sessions.recording import files
+
+LEAST_BESIDE: Final = 4 * 1024 * 1024
+"""Room for at least a few recordings to go on, so that a small reserve isn't made only to be given back at once."""
 
 
 class Reserve:
@@ -32,7 +36,8 @@ class Reserve:
         return found.st_size == self._size
 
     def make(self) -> bool:
-        """Hold the room, where the disk has half as much again. True for the one call that made it; OSError never."""
+        """Hold the room, where the disk has half as much again, and 4 MiB at least. True for the one call that made it;
+        OSError never."""
         if self.is_whole:
             return False
         with self._held(os.O_CREAT) as descriptor:
@@ -40,7 +45,7 @@ class Reserve:
                 return False
             os.ftruncate(descriptor, 0)  # of another size, or begun and not ended
             disk = os.fstatvfs(descriptor)
-            if disk.f_bavail * disk.f_frsize < self._size + self._size // 2:
+            if disk.f_bavail * disk.f_frsize < self._size + max(self._size // 2, LEAST_BESIDE):
                 return False
             try:
                 os.posix_fallocate(descriptor, 0, self._size)

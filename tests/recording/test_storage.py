@@ -51,8 +51,9 @@ def liar(s3: ObjectStoreServer, settings: Any) -> Iterator[LyingStore]:
     proxy.close()
 
 
-@pytest.fixture(autouse=True)
-def _few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second of silence is enough."""
     monkeypatch.setattr(object_storage, "CONNECT_SECONDS", 1)
     monkeypatch.setattr(object_storage, "READ_SECONDS", 1)
 
@@ -204,10 +205,9 @@ def test_a_store_that_hangs_holds_nobody_up_for_long(
     s3: ObjectStoreServer,
     settings: Any,
     scene: Scene,
-    monkeypatch: pytest.MonkeyPatch,
+    impatient: None,
     fault: str,
 ) -> None:
-    monkeypatch.setattr("sessions.services.remote.GRACE", 1.0)
     with FaultProxy("127.0.0.1", s3.port) as proxy:
         use(settings, s3.url(proxy.port))
         getattr(proxy, fault)(*([40.0] if fault == "trickle" else []))
@@ -443,7 +443,7 @@ def test_sigkill_in_the_middle_of_an_upload_leaves_nothing_that_counts(
     path = store().sealed_path(sealed.pk)
     name = holdings.name_of(path)
     with FaultProxy("127.0.0.1", s3.port) as proxy:
-        proxy.trickle(200.0)
+        proxy.trickle(100.0)
         child = subprocess.Popen(
             [sys.executable, "-c", KILLED, s3.url(proxy.port), str(tmp_path), name, str(path)],
             stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],

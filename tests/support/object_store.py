@@ -4,44 +4,49 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 
 from django.core.files.storage import storages
 
 from breakglass.object_store import parse
 from sessions.services import remote
-from tests.support.ports import free_port
 
 BUCKET = "recordings"
 SECRET = "only-for-tests/secret+key"
-PATIENCE = 60.0
+
+
+# On a port that the kernel chooses, so that no two servers meet; ends when nobody holds its input any more.
+SERVE = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
 
 
 class ObjectStoreServer:
     """One server. `close` ends it."""
 
     def __init__(self) -> None:
-        self.port = free_port()
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
-            stdin=subprocess.DEVNULL,
-            stdout=self._said,
-            stderr=self._said,
+            [sys.executable, "-c", SERVE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
-        self._wait()
+        assert self._process.stdout
+        self.port = int(self._process.stdout.readline())
 
     def close(self) -> None:
         self._process.kill()
-        self._process.wait()
-        self._said.close()
+        self._process.communicate()
 
     def empty(self) -> None:
         """Forget all objects, and have an empty bucket."""
@@ -52,18 +57,6 @@ class ObjectStoreServer:
         """The setting for this server, or for whatever stands before it on `port`."""
         secret = SECRET.replace("/", "%2F").replace("+", "%2B")
         return f"s3://test:{secret}@127.0.0.1:{port or self.port}/{BUCKET}/house?tls=0{more}"
-
-    def _wait(self) -> None:
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                _ask("GET", self.port, "/")
-                return
-            except (URLError, OSError):
-                if self._process.poll() is not None or time.monotonic() > until:
-                    self._said.seek(0)
-                    raise RuntimeError(f"the S3 server didn't start: {self._said.read()!r}") from None
-                time.sleep(0.05)
 
 
 def use(settings: Any, url: str, folder: Path | None = None, **more: Any) -> None:

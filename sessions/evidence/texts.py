@@ -11,6 +11,7 @@ from typing import Any, Final
 from breakglass.domain.text import visible
 from sessions.recording.transcript import TextLine, text_lines
 
+MOST_TRANSCRIPT: Final = 16 * 1024 * 1024
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -18,8 +19,14 @@ def transcript(pieces: Iterable[bytes], session: dict[str, Any]) -> Iterator[byt
     """What was shown in a session, line by line with its time, without terminal sequences and invisible characters."""
     yield f"{session['label']}: {session['person']['username']} on {session['asset']} as {session['login']}\n".encode()
     yield b"Seconds since the beginning, channel, text. What the screen showed, as plain text; the .cast has every byte.\n\n"
+    size = 0
     for line in text_lines(pieces):
-        yield _line(line)
+        text = _line(line)
+        size += len(text)
+        if size > MOST_TRANSCRIPT:
+            yield b"\nCut here: the recording goes on, and the .cast has all of it.\n"
+            return
+        yield text
 
 
 def _line(line: TextLine) -> bytes:

@@ -34,9 +34,23 @@ class Member:
     read: Callable[[], Iterable[bytes]]
 
     @classmethod
+    def packed(cls, path: str, pieces: Iterable[bytes]) -> Member:
+        """For what takes long to make: made once, and held compressed in memory meanwhile."""
+        packer = zlib.compressobj(1)
+        held = [packed for piece in pieces if (packed := packer.compress(piece))] + [packer.flush()]
+        return cls(path, lambda: _unpacked(held))
+
+    @classmethod
     def of(cls, path: str, content: bytes | str) -> Member:
         data = content.encode() if isinstance(content, str) else content
         return cls(path, lambda: (data,))
+
+
+def _unpacked(held: list[bytes]) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj()
+    for piece in held:
+        yield unpacker.decompress(piece)
+    yield unpacker.flush()
 
 
 @dataclass(frozen=True)

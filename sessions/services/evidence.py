@@ -10,6 +10,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
+from django.db import close_old_connections
 
 from breakglass.domain import permissions
 from breakglass.domain.audit import AuditTag, link
@@ -162,9 +163,9 @@ def _recorded(row: SSHSession, facts: Facts, withheld: str) -> Recorded:
     names = {kind: f"recordings/{row.label}.{ending}" for kind, ending in _ENDINGS.items()}
     try:
         files = (
-            measure(Member(names["cast"], lambda: read_recording(recording))),
+            measure(Member(names["cast"], lambda: _opened(recording))),
             measure(Member.of(names["seal"], Manifest.from_dict(recording.manifest or {}).line())),
-            measure(Member(names["transcript"], lambda: texts.transcript(read_recording(recording), facts))),
+            measure(Member.packed(names["transcript"], texts.transcript(read_recording(recording), facts))),
         )
     except UNREADABLE as error:
         why_not = f"{error.place}: {error.what}" if isinstance(error, RecordingDamaged) else str(error)
@@ -173,6 +174,13 @@ def _recorded(row: SSHSession, facts: Facts, withheld: str) -> Recorded:
 
 
 _ENDINGS = {"cast": "cast", "seal": "seal.json", "transcript": "txt"}
+
+
+def _opened(recording: Recording) -> Iterator[bytes]:
+    """Where it is in the object store, opening asks the database, and that from whichever thread sends the zip."""
+    pieces = read_recording(recording)
+    close_old_connections()
+    return pieces
 
 
 def _why_not(row: SSHSession, recording: Recording | None, withheld: str) -> tuple[str, bool]:
@@ -217,10 +225,12 @@ def _copies(rows: Iterable[SSHSession]) -> tuple[list[Measured], list[str]]:
 
 
 def _copy(path: str, row: FileOperation) -> Member:
+    place = holdings.store().kept_path(row.session_id, row.channel, row.number)
+    recording = Recording.objects.get(session_id=row.session_id)
+
     def read() -> Iterator[bytes]:
-        place = holdings.store().kept_path(row.session_id, row.channel, row.number)
-        recording = Recording.objects.get(session_id=row.session_id)
         found = holdings.open_file(recording, place)
+        close_old_connections()
         return kept.open_kept_source(found.path, found.source, found.newer_wrap, keyring(), row.sha256)
 
     return Member(path, read)

@@ -21,7 +21,7 @@ from breakglass.models import AuditEvent
 from breakglass.services import grants
 from playbooks.standards import LABELS
 from sessions import services
-from sessions.evidence import standards
+from sessions.evidence import standards, texts
 from sessions.models import Recording
 from sessions.services import ChannelFacts, evidence
 from sessions.services.recordings import store
@@ -346,3 +346,13 @@ def test_many_sessions_are_drawn_as_far_as_there_is_room(house: House) -> None:
         house.scene.time.forward(seconds=7)
     text = member(house.zipped(), "timeline.svg").decode()
     assert "and 2 more: sessions.json" in text
+
+
+def test_a_transcript_without_end_is_cut_and_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "MOST_TRANSCRIPT", 20_000)
+    house.grant = house.scene.granted()
+    house.session = house.login()
+    house.end(screen=b"the quick brown fox\r\n" * 3000)
+    script = member(house.zipped(), f"recordings/{house.session.label}.txt")
+    assert len(script) < 21_000
+    assert script.endswith(b"Cut here: the recording goes on, and the .cast has all of it.\n")

@@ -51,7 +51,7 @@ WHO_CAN: dict[Verb, str] = {
     Verb.REVOKE_GRANT: "one of the playbook's approvers or an administrator",
     Verb.SEE_SESSION: "the person of the session, an approver, a reviewer or an auditor",
     Verb.REPLAY_SESSION: "the person of the session, a reviewer or an auditor",
-    Verb.HOLD_RECORDING: "an auditor",
+    Verb.HOLD_RECORDING: "an auditor who neither asked nor approved",
     Verb.KILL_SESSION: "one of the playbook's approvers or an administrator",
     Verb.FREEZE_SESSION: "one of the playbook's approvers or an administrator",
     Verb.UNFREEZE_SESSION: "one of the playbook's approvers or an administrator, not the person of the session",

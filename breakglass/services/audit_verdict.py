@@ -102,7 +102,7 @@ def examine(evidence: Evidence, *, recordings: bool = True, processes: int = 1) 
     for one in witnesses:
         _hold_against(report, one)
     if recordings:
-        report.recordings = _recordings(findings)
+        report.recordings = _recordings(report)
     report.warnings += guard_warnings()
     report.unknown += _unknown(report, evidence)
     return report
@@ -200,14 +200,16 @@ def _hold_against(report: Report, one: Witness) -> None:
             report.anchored = max(report.anchored, size)
 
 
-def _recordings(findings: list[tuple[Code, str]]) -> int:
+def _recordings(report: Report) -> int:
     """The data plane's own check, which joins by name."""
     check: Callable[[], Iterable[CheckedRecording]] = import_string(settings.DATA_PLANE_RECORDINGS)
     count = 0
     for one in check():
         count += 1
         if one.verdict == "damaged":
-            findings.append((Code.RECORDING, f"recording {one.name}: {one.what}"))
+            report.findings.append((Code.RECORDING, f"recording {one.name}: {one.what}"))
+        elif one.verdict == "unknown":
+            report.unknown.append(f"whether the recording {one.name} is whole: {one.what}")
     return count
 
 

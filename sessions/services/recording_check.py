@@ -75,7 +75,9 @@ def against_the_trail() -> Iterator[Checked]:
     """Every recording on record: missing, altered, or shorter than the audit trail says; open ones too."""
     last = marks.last_marks()
     for recording in Recording.objects.select_related("session").order_by("session__number").iterator():
-        yield _check(recording, last.get(recording.session.label))
+        yield _check(recording, last.pop(recording.session.label, None))
+    for label, mark in last.items():
+        yield Checked(label, Verdict.DAMAGED, f"the database knows of no such session; {marks.told_of(mark)}")
 
 
 def check(recording: Recording) -> Checked:

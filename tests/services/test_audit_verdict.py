@@ -168,6 +168,18 @@ def test_a_recording_that_is_missing_has_its_own_code(kept: Path, monkeypatch: p
     assert "RECORDING: recording S-7: the sealed file is missing" in said
 
 
+def test_a_recording_that_can_not_be_asked_about_is_not_called_whole(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        name, verdict, what = "S-8", "unknown", "the object store doesn't answer"
+
+    monkeypatch.setattr(audit_verdict, "import_string", lambda _: lambda: [Away()])
+    code, said = run(no_recordings=False)
+    assert code == 0
+    assert "can't be known: whether the recording S-8 is whole: the object store" in said
+
+
 def test_the_gravest_of_several_is_the_code(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     anchored(monkeypatch, f"file://{kept}-none")
     with unprotected():

@@ -131,6 +131,17 @@ def test_an_untouched_recording_of_a_crash_is_sealed_without_a_word(scene: Scene
     assert found(session).verdict is Verdict.INTACT
 
 
+def test_a_session_that_was_taken_out_of_the_database_with_its_recording_is_missed(
+    scene: Scene, grant: Grant
+) -> None:
+    session = crashed(scene, grant)
+    store().open_path(session.pk).unlink()
+    Recording.objects.all().delete()
+    (said,) = recording_check.against_the_trail()
+    assert (said.name, said.verdict) == (session.label, Verdict.DAMAGED)
+    assert "the database knows of no such session" in said.what
+
+
 def test_the_end_of_a_session_marks_the_whole_of_its_recording(scene: Scene, grant: Grant) -> None:
     session = stage.live(scene, grant)
     stage.record(session)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from breakglass.domain import permissions
 from breakglass.domain.audit import AuditTag, link
@@ -179,8 +179,13 @@ _ENDINGS = {"cast": "cast", "seal": "seal.json", "transcript": "txt"}
 def _opened(recording: Recording) -> Iterator[bytes]:
     """Where it is in the object store, opening asks the database, and that from whichever thread sends the zip."""
     pieces = read_recording(recording)
-    close_old_connections()
+    _let_go()
     return pieces
+
+
+def _let_go() -> None:
+    if not connection.in_atomic_block:
+        close_old_connections()
 
 
 def _why_not(row: SSHSession, recording: Recording | None, withheld: str) -> tuple[str, bool]:
@@ -230,7 +235,7 @@ def _copy(path: str, row: FileOperation) -> Member:
 
     def read() -> Iterator[bytes]:
         found = holdings.open_file(recording, place)
-        close_old_connections()
+        _let_go()
         return kept.open_kept_source(found.path, found.source, found.newer_wrap, keyring(), row.sha256)
 
     return Member(path, read)

@@ -218,6 +218,13 @@ def test_only_an_auditor_holds_or_lifts(scene: Scene, who: str) -> None:
             verb(session.pk, getattr(scene.cast, who), "because", scene.now)
 
 
+def test_an_auditor_who_decided_on_the_request_leaves_it_to_another(scene: Scene) -> None:
+    session = sealed(scene)
+    scene.cast.ada.groups.add(*scene.cast.otto.groups.all())
+    with refused(Code.NOT_ALLOWED):
+        services.hold(session.pk, scene.cast.ada, "because", scene.now)
+
+
 def test_a_hold_takes_a_reason_and_is_placed_and_lifted_once(scene: Scene) -> None:
     session, otto = sealed(scene, **MONTH), scene.cast.otto
     for verb in (services.hold, services.unhold):

@@ -16,7 +16,7 @@ import pytest
 
 from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import Grant, Notice
-from sessions import object_storage, services
+from sessions import object_storage, services, tasks
 from sessions.models import Recording, SSHSession
 from sessions.recording import keyring
 from sessions.services import holdings, remote, storing
@@ -93,6 +93,15 @@ def test_a_sealed_recording_and_its_kept_copies_go_and_then_the_disk_is_free(
     assert told["bytes"] == sum(map(len, before.values()))
     assert sweep(scene) == 0
     assert tags(sealed).count("recording:stored") == 1
+
+
+def test_the_worker_does_it_by_itself(sealed: SSHSession, settings: Any) -> None:
+    asked = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert {tasks.store.name, tasks.retain.name} <= asked
+    tasks.store()
+    assert row(sealed).stored_at
+    tasks.retain()
+    assert len(objects(settings)) == 1
 
 
 def test_replay_download_kept_copy_and_check_read_what_is_stored(sealed: SSHSession, scene: Scene) -> None:

@@ -18,7 +18,7 @@ from sessions.recording import files
 from sessions.services import journal
 
 MOST = 500
-PATIENCE = 5.0
+PATIENCE = 30.0
 LOOK_EVERY = 0.05
 
 log = logging.getLogger("breakglass.gateway")
@@ -29,7 +29,7 @@ def replay(is_ours: Callable[[str], bool]) -> int:
     number of entries that were read.
 
     Raises Refused `database_unavailable`: nothing is lost by that, the next start goes on from there. A journal that
-    somebody still holds after 5 s stays.
+    somebody still holds after 30 s stays.
     """
     return sum(_replay(path) for path in sorted(folder().glob(f"*{SUFFIX}")) if is_ours(gateway_of(path)))
 

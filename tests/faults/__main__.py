@@ -70,6 +70,8 @@ def _measure(chosen: list[Condition], runs: int | None) -> list[Row]:
             print("\n".join(map(table.line, found)), flush=True)
             print(f"{condition.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
             rows += found
+            if any(row.problem for row in found):
+                towns.close()  # the next one begins in a town where nothing is left of this
     finally:
         towns.close()
     return rows

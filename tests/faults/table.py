@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import subprocess
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.faults import town as building
+from tests.faults.pipe import HelperFailed
 from tests.faults.town import Town
 
 Measured = Mapping[str, list[float]]
@@ -85,7 +88,7 @@ class Row:
 
     @property
     def is_kept(self) -> bool:
-        return not self.problem and self.demand.is_met(self.values)
+        return not self.problem and bool(self.values) and self.demand.is_met(self.values)
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -109,17 +112,25 @@ def conditions() -> list[Condition]:
 
 
 def rows_of(condition: Condition, towns: Towns, runs: int) -> list[Row]:
-    """Measure it. A broken promise is a row too."""
+    """Measure it. A broken promise is a row too, and so is what couldn't be measured."""
     try:
         measured = condition.measure(towns, runs)
     except AssertionError as broken:
-        return [Row(condition.what, "", problem=str(broken) or "a promise was broken")]
+        return [Row(condition.what, "", problem=_words(broken) or "a promise was broken")]
+    except (HelperFailed, RuntimeError, OSError, subprocess.SubprocessError) as failed:
+        return [Row(condition.what, "", problem=f"not measured: {_words(failed)}")]
     rows = []
     for measure, values in measured.items():
         demand = condition.demands.get(measure, Demand())
         rows.append(Row(condition.what, measure, values, demand))
     missing = condition.demands.keys() - measured.keys()
     return rows + [Row(condition.what, measure, problem="was not measured") for measure in sorted(missing)]
+
+
+def _words(error: BaseException) -> str:
+    """In one line of a table; the whole of it is on the screen."""
+    traceback.print_exception(error)
+    return " ".join(str(error).split()).replace("|", "/")[:300]
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -111,7 +111,9 @@ class Bookkeeper:
         recorded = session.recorded
         totals = Totals(session.bytes_in, session.bytes_out, recorded.size, recorded.sha256)
         reason, at = session.reason or EndReason.CRASHED, session.ended_at or clock.now()
-        self.gave_up(session.facts.session_id, reason, at, totals, session.receipt())
+        cut = receipt_of(session)
+        self.gave_up(session.facts.session_id, reason, at, totals, cut)
+        session.receipt_told(cut)
 
     def gave_up(
         self,

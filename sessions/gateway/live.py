@@ -18,7 +18,6 @@ from sessions.gateway import global_requests
 from sessions.gateway.carry import ForwardChannel, SessionChannel, destination, forward_body
 from sessions.gateway.files.moved import Moved
 from sessions.gateway.freezing import Freeze
-from sessions.gateway.receipts import receipt_of
 from sessions.gateway.recorded import Recorded, SessionOver
 from sessions.gateway.relay import SplicedChannel, printable
 from sessions.gateway.transport import LegGone
@@ -347,12 +346,13 @@ class LiveSession(Recorded):
             self._recorder.close()
         self._clerk.ended(self)
 
-    def receipt(self) -> Cut:
-        """What is known of the end now. What isn't yet, the clerk is told later."""
+    def receipt_told(self, cut: Cut) -> None:
+        """The clerk has this, and hears when the person has gone too, where that wasn't known yet: always after it."""
         with self._lock:
-            cut = receipt_of(self)
-            self._is_incomplete = cut.client_gone_at is None or cut.target_gone_at is None
-        return cut
+            is_gone = self.person_leg.gone_at is not None
+            self._is_incomplete = cut.client_gone_at is None and not is_gone
+        if cut.client_gone_at is None and is_gone:
+            self._clerk.gone(self)
 
     def _complete_receipt(self) -> None:
         with self._lock:

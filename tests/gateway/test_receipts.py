@@ -8,10 +8,12 @@ import subprocess
 import time
 
 import pexpect
+import pytest
 
 from breakglass import clock
 from breakglass.services import grants
 from sessions import services
+from sessions.gateway.receipts import receipt_of
 from sessions.models import Receipt, SSHSession
 from sessions.states import EndReason
 from tests.gateway.house import House, eventually
@@ -154,3 +156,32 @@ def test_each_end_has_one_receipt_and_the_last_byte_isnt_the_farewell(house: Hou
     assert Receipt.objects.count() == SSHSession.objects.count() == 1
     assert receipt.last_byte_at is not None and receipt.cut_at is not None
     assert (receipt.cut_at - receipt.last_byte_at).total_seconds() > 0.9
+
+
+@pytest.mark.parametrize("when", ["before the end is told", "between", "after"])
+def test_whenever_the_person_goes_it_is_told_once_and_after_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    house.grant()
+    client = house.popen("echo up; sleep 60")
+    assert client.stdout is not None and client.stdout.readline() == b"up\n"
+    session, told = live(house), list[str]()
+    clerk = session._clerk
+    monkeypatch.setattr(clerk, "gone", lambda _: told.append("gone"))
+    session.person_leg.gone_at = None
+    if when == "before the end is told":
+        session.person_leg.gone_at = clock.monotonic()
+        session._complete_receipt()
+    cut = receipt_of(session)
+    if when == "between":
+        session.person_leg.gone_at = clock.monotonic()
+        session._complete_receipt()
+    assert not told, "not before the end"
+    session.receipt_told(cut)
+    if when == "after":
+        session.person_leg.gone_at = clock.monotonic()
+        session._complete_receipt()
+        session._complete_receipt()
+    assert told == ([] if when == "before the end is told" else ["gone"])
+    client.kill()
+    client.wait(30)

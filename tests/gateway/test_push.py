@@ -121,7 +121,8 @@ def _let_the_first_look_pass(house: House) -> None:
 
 
 def _give_back(house: House, grant: Grant) -> None:
-    for approval in Approval.objects.all():  # one code isn't good for two, and the tests are quicker than codes are
+    # One code isn't good for two, and the tests are quicker than codes are.
+    for approval in Approval.objects.all():
         Approval.objects.filter(pk=approval.pk).update(factor=f"old:{approval.pk}")
     grant.refresh_from_db()
     if grant.state == "active":

@@ -18,6 +18,7 @@ bench: ## measurements, as tables
 	@exec $(PYTHON) -m tests.bench
 
 faults: ## what happens on bad days, measured, as tables
+	@.ci/packages
 	@.ci/setup test
 	@exec $(PYTHON) -m tests.faults
 

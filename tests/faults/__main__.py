@@ -3,7 +3,7 @@
 --only NAME        one condition; may be given again. --list names them
 --runs N           instead of what each takes by itself
 --json FILE        keep every measured value
---markdown PAGE    put the table into PAGE, between its markers
+--markdown PAGE    put the table, or what it says of each layer, between PAGE's markers; may be given again
 --from FILE        measure nothing: the table of what --json kept
 """
 
@@ -21,7 +21,17 @@ from typing import Any
 from tests.faults import table
 from tests.faults.table import Condition, Demand, Row, Towns
 
-BEGIN, END = "<!-- table: python -m tests.faults -->", "<!-- end of table -->"
+TABLE = ("<!-- table: python -m tests.faults -->", "<!-- end of table -->")
+LAYERS = ("<!-- layers: python -m tests.faults -->", "<!-- end of layers -->")
+SHOWN = (
+    ("2, all else dead: last byte after the end", "all", "last byte"),
+    ("3, both bells dead: from a revocation to the last byte", "revoke-unheard", "last byte"),
+    ("3, cut off from the database: the same", "revoke-cut-off", "last byte"),
+    ("4: the same", "revoke", "last byte"),
+    ("5: from the end until it is written down", "tasks", "from the end until it is written down"),
+    ("6: from the stop to both sockets closed", "stopped-for-good", "from the stop to both sockets closed"),
+)
+"""What docs/operate.md tells of each layer."""
 
 
 def main() -> int:
@@ -40,8 +50,8 @@ def main() -> int:
         kept["rows"] = [row.plain() for row in rows]
     if options.json:
         options.json.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
-    if options.markdown:
-        _put(options.markdown, kept["facts"], rows)
+    for page in options.markdown or ():
+        _put(page, kept["facts"], rows)
     return int(not all(row.is_kept for row in rows))
 
 
@@ -55,7 +65,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--runs", type=int)
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--markdown", type=Path, metavar="PAGE")
+    parser.add_argument("--markdown", type=Path, action="append", metavar="PAGE")
     parser.add_argument("--from", dest="kept", type=Path, metavar="FILE")
     return parser.parse_args()
 
@@ -83,11 +93,24 @@ def _row(plain: dict[str, Any]) -> Row:
 
 
 def _put(page: Path, facts: dict[str, str], rows: list[Row]) -> None:
-    head, _, rest = page.read_text().partition(BEGIN)
-    tail = rest.partition(END)[2]
     words = f"Measured {facts['when']} on {facts['machine']}; load {facts['load']} at the start."
-    lines = "\n".join((*table.HEAD, *map(table.line, rows)))
-    page.write_text(f"{head}{BEGIN}\n\n{words}\n\n{lines}\n\n{END}{tail}")
+    table_of_all = "\n".join((*table.HEAD, *map(table.line, rows)))
+    text = page.read_text()
+    for (begin, end), said in ((TABLE, table_of_all), (LAYERS, _layers(rows))):
+        head, found, rest = text.partition(begin)
+        if found:
+            text = f"{head}{begin}\n\n{words}\n\n{said}\n\n{end}{rest.partition(end)[2]}"
+    page.write_text(text)
+
+
+def _layers(rows: list[Row]) -> str:
+    whats = {one.name: one.what for one in table.conditions()}
+    lines = ["| layer | runs | p50 | p99 | worst |", "|---|---|---|---|---|"]
+    for shown, name, measure in SHOWN:
+        for row in rows:
+            if (row.condition, row.measure) == (whats.get(name), measure):
+                lines.append(f"| {shown} | {len(row.values)} | {table.figures(row.values)} |")
+    return "\n".join(lines)
 
 
 def _facts() -> dict[str, str]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any
 
 from tests.faults.shift import Seen, Shift, at_work, nothing_made_after
 from tests.faults.table import Condition, Demand, Measured, Towns
@@ -35,9 +36,9 @@ def expiry(towns: Towns, runs: int) -> Measured:
         with at_work(town, size) as shift:
             end = shift.end_in(3)
             seen = on_time(shift, end, measured)
-            rows = shift.books(["expired"])
+            shift.books(["expired"])
             shift.refused()
-            compare(seen, rows, receipts)
+            compare(seen, shift.receipts(), receipts)
     return measured | receipts
 
 
@@ -53,13 +54,11 @@ def on_time(shift: Shift, end: float, measured: dict[str, list[float]]) -> list[
     return seen
 
 
-def compare(seen: list[Seen], rows: dict[str, dict], receipts: dict[str, list[float]]) -> None:
+def compare(seen: list[Seen], told: dict[str, dict[str, Any]], receipts: dict[str, list[float]]) -> None:
     """How far the receipts are from what was seen outside."""
     wall = time.time() - time.monotonic()
     for one in seen:
-        receipt = rows.get(one.label, {}).get("receipt")
-        if receipt is None:
-            continue
+        receipt = told[one.label]
         outside = {
             "last_byte_at": one.last, "client_gone_at": one.person["gone"], "target_gone_at": one.asset["gone"],
         }  # fmt: skip

@@ -124,6 +124,17 @@ class Shift:
             assert row["end_rows"] == 1, f"{label} has {row['end_rows']} audit rows of its end"
         return rows
 
+    def receipts(self) -> dict[str, Any]:
+        """The receipt of each session by its label, once both its sockets are in it."""
+
+        def whole() -> dict[str, Any]:
+            rows = self.town.office.ask("ended", ids=self.grants)
+            found = {label: row["receipt"] for label, row in rows.items()}
+            complete = all(one and one["client_gone_at"] and one["target_gone_at"] for one in found.values())
+            return found if complete else {}
+
+        return eventually(whole, "every receipt is whole")
+
     def refused(self, place: int = 0) -> None:
         """Nobody comes back under a grant that is over."""
         login = self.logins[place]

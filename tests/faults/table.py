@@ -149,11 +149,13 @@ HEAD = (
 def line(row: Row) -> str:
     if row.problem or not row.values:
         return f"| {row.condition} | {row.measure} | | {row.demand} | | | {row.problem} | **no** |"
-    figures = " | ".join(
-        _ms(value) for value in (percentile(row.values, 0.5), percentile(row.values, 0.99), max(row.values))
-    )
     kept = "" if not str(row.demand) else "yes" if row.is_kept else "**no**"
-    return f"| {row.condition} | {row.measure} | {len(row.values)} | {row.demand} | {figures} | {kept} |"
+    return f"| {row.condition} | {row.measure} | {len(row.values)} | {row.demand} | {figures(row.values)} | {kept} |"
+
+
+def figures(values: Sequence[float]) -> str:
+    """Median, 99th percentile and the worst, as three cells."""
+    return " | ".join(map(_ms, (percentile(values, 0.5), percentile(values, 0.99), max(values))))
 
 
 def _ms(seconds: float | None) -> str:

@@ -130,6 +130,7 @@ class Things:
             lock=self.lock.pk,
             serial=4711,  # of no certificate
             file="9.1",
+            row=1,
         )
 
 

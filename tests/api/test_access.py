@@ -62,6 +62,10 @@ TABLE = [
         {"kind": "asset", "subject": "bms-04", "reason": "odd logins", "otp": OTP}),
     Row("POST", "/locks/{lock}/lift", "       401 403 403 403 403 403 403 200", {"otp": OTP}),
     Row("GET", "/audit", "                    401 403 403 403 403 403 200 403"),
+    # 404: allowed, but no checkpoint was signed yet. 422: nobody says which two sizes.
+    Row("GET", "/audit/checkpoint", "         401 403 403 403 403 403 404 403"),
+    Row("GET", "/audit/{row}/proof", "        401 403 403 403 403 403 404 403"),
+    Row("GET", "/audit/consistency", "        401 422 422 422 422 422 422 422"),
     Row("GET", "/sessions", "                 401 200 200 200 200 200 200 200"),
     Row("GET", "/sessions/{session}", "       401 200 404 200 404 200 200 200"),
     Row("GET", "/sessions/{session}/recording.cast", "401 200 404 403 404 200 200 403"),

@@ -35,6 +35,10 @@ class HashField(Text):
     def to_python(self, value: Any) -> Any:
         return value
 
+    def value_to_string(self, obj: models.Model) -> str:
+        """For serializers: the hex digits, which `to_python` takes back."""
+        return str(self.value_from_object(obj) or "")
+
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
         raw = bytes.fromhex(value) if isinstance(value, str) else value
         return super().get_db_prep_value(raw, connection, prepared)

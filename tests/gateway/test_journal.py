@@ -341,15 +341,15 @@ def test_where_no_file_lock_helps_the_position_in_the_database_does(transactiona
 def test_a_replay_that_is_killed_is_gone_on_with_and_writes_each_entry_once(
     replayer: Callable[[], subprocess.Popen[bytes]],
 ) -> None:
-    path = left_behind(*(note(number) for number in range(2 * SOME)))
+    path = left_behind(*(note(number) for number in range(6 * SOME)))
     process = replayer()
     go(process)
     eventually(lambda: len(noted()) > 10, "some are written")
     process.kill()
     process.communicate()
-    assert len(noted()) < 2 * SOME and path.exists()
-    assert replay(ours) == 2 * SOME
-    assert noted() == list(range(2 * SOME))
+    assert len(noted()) < 6 * SOME and path.exists()
+    assert replay(ours) == 6 * SOME
+    assert noted() == list(range(6 * SOME))
 
 
 def test_a_start_whose_database_is_away_goes_on_at_the_next(

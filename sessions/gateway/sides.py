@@ -231,6 +231,8 @@ class PersonSide(Side):
     def __init__(self, channel: SplicedChannel, leg: Leg) -> None:
         super().__init__(channel, leg)
         self._held: Held | None = None
+        # Its own: the other one is held while a client that doesn't read is written to.
+        self._holding = threading.Lock()
 
     def on_data(self, plain: bytearray, count: int, size: int, extended: int | None) -> None:
         more = self.credit.spend(count)
@@ -289,8 +291,8 @@ class PersonSide(Side):
     # Frozen. ---------------------------------------------------------------------------------------------
 
     def freeze(self) -> None:
-        """From now on what comes is held."""
-        with self._lock:
+        """From now on what comes is held. Never waits for a client that doesn't read."""
+        with self._holding:
             self.credit.pause()
             if self._held is None or self._held.is_over:
                 self._held = Held()
@@ -313,7 +315,7 @@ class PersonSide(Side):
                 self._pass_on(packet, len(item), len(packet))
             else:
                 item()
-        with self._lock:
+        with self._holding:
             if not held.is_over or self._held is not held:
                 return  # frozen again
             self._held, more = None, self.credit.resume()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -201,6 +203,57 @@ def test_a_forward_is_held(house: House, page: int) -> None:
     unfreeze(house)
     assert b"status: fine" in client.stdout.read()
     client.wait(30)
+
+
+@contextmanager
+def stuck(house: House) -> Iterator[subprocess.Popen[bytes]]:
+    """A connection of several busy channels whose client is stopped: whoever writes to it waits."""
+    house.grant()
+    master, control = house.master()
+    others = [house.started(house.ssh("yes", options=("-S", str(control)))) for _ in range(5)]
+    drains = [threading.Thread(target=drain, args=(other,), daemon=True) for other in others]
+    for thread in drains:
+        thread.start()
+    session = live(house)
+    eventually(lambda: sum(c.traffic_out.count > 0 for c in session.open_channels()) == 5, "all are busy")
+    master.send_signal(signal.SIGSTOP)
+    try:
+        eventually(lambda: at_rest(session), "the gateway waits for its client")
+        yield master
+    finally:
+        master.kill()
+        master.wait(30)
+        for other in others:
+            other.kill()
+            other.wait(30)
+        for thread in drains:
+            thread.join(30)
+
+
+def drain(client: subprocess.Popen[bytes]) -> None:
+    assert client.stdout is not None
+    while client.stdout.read(65536):
+        pass
+
+
+def at_rest(session: LiveSession) -> bool:
+    """Whether nothing has gone to the person for a moment."""
+    before = session.person_leg.packetizer.relayed_at
+    time.sleep(0.3)
+    return session.person_leg.packetizer.relayed_at == before
+
+
+def test_who_reads_nothing_is_frozen_at_once_on_every_channel(house: House) -> None:
+    """Else they would type on, and whoever confirms everybody's sessions would wait for them."""
+    with stuck(house):
+        session = live(house)
+        freezer = threading.Thread(target=session.freeze, args=(freezing.BY_PERSON, "by Ada"), daemon=True)
+        freezer.start()
+        freezer.join(5)
+        assert not freezer.is_alive()
+        assert all(channel.person._held is not None for channel in session.open_channels())
+        session.end(EndReason.KILLED)
+    house.ended()
 
 
 def test_a_new_channel_is_refused_with_the_reason_and_written_down(house: House) -> None:

@@ -26,11 +26,16 @@ class AppendOnly(Exception):
     """Somebody tried to change the audit trail."""
 
 
+def raw_or_none(value: Any) -> bytes | None:
+    """The bytes that a column of bytes holds. SQLite keeps there what it is given: anything else was put there by hand."""
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
+
+
 class HashField(Text):
-    """A SHA-256: 32 bytes in the database, 64 hex digits in Python."""
+    """A SHA-256: 32 bytes in the database, 64 hex digits in Python; empty for what is none."""
 
     def from_db_value(self, value: Any, *_: Any) -> str | None:
-        return None if value is None else bytes(value).hex()
+        return None if value is None else (raw_or_none(value) or b"").hex()
 
     def to_python(self, value: Any) -> Any:
         return value
@@ -45,10 +50,10 @@ class HashField(Text):
 
 
 class BytesField(Raw):
-    """Bytes, as `bytes` whatever the database."""
+    """Bytes, as `bytes` whatever the database; empty for what are none."""
 
     def from_db_value(self, value: Any, *_: Any) -> bytes | None:
-        return None if value is None else bytes(value)
+        return None if value is None else raw_or_none(value) or b""
 
 
 class AppendOnlyQuerySet(QuerySet[Any]):

@@ -43,19 +43,21 @@ _SQLITE = {
 SQLITE_PROTECT = tuple(f"CREATE TRIGGER {name} {what}" for name, what in _SQLITE.items())
 SQLITE_UNPROTECT = tuple(f"DROP TRIGGER IF EXISTS {name}" for name in _SQLITE)
 
+# Without a path of its own a function takes the caller's: a temporary table of the trail's name would be asked instead.
+_PATH = "SET search_path = pg_catalog, public, pg_temp"
 _APPEND_ONLY = (
-    "CREATE OR REPLACE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+    f"CREATE OR REPLACE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql {_PATH} AS "
     "$$ BEGIN RAISE EXCEPTION 'audit rows are never updated or deleted'; END $$"
 )
 _ORDER = (
-    "CREATE OR REPLACE FUNCTION audit_in_order() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    f"CREATE OR REPLACE FUNCTION audit_in_order() RETURNS trigger LANGUAGE plpgsql {_PATH} AS $$ BEGIN "
     f"IF NOT EXISTS (SELECT 1 FROM {HEAD} WHERE seq = NEW.seq - 1 AND hash = NEW.previous_hash) "
     f"THEN RAISE EXCEPTION '{IN_ORDER}'; END IF; "
     r"IF NEW.hash <> sha256('\x00'::bytea || NEW.previous_hash || NEW.body) "
     "THEN RAISE EXCEPTION 'the hash of an audit row is that of its body'; END IF; RETURN NEW; END $$"
 )
 _HEAD = (
-    "CREATE OR REPLACE FUNCTION audit_head_forward() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    f"CREATE OR REPLACE FUNCTION audit_head_forward() RETURNS trigger LANGUAGE plpgsql {_PATH} AS $$ BEGIN "
     f"IF TG_OP = 'INSERT' THEN IF EXISTS (SELECT 1 FROM {HEAD}) "
     "THEN RAISE EXCEPTION 'the trail has one head'; END IF; RETURN NEW; END IF; "
     "IF NEW.id <> OLD.id OR NEW.seq <> OLD.seq + 1 "
@@ -84,10 +86,9 @@ _POSTGRESQL = {
     ): "BEFORE INSERT OR UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION audit_head_forward()",
     ("audit_head_stays", HEAD): "BEFORE DELETE ON {} FOR EACH ROW EXECUTE FUNCTION audit_append_only()",
 }
+POSTGRESQL_FUNCTIONS = (_APPEND_ONLY, _ORDER, _HEAD)
 POSTGRESQL_PROTECT = (
-    _APPEND_ONLY,
-    _ORDER,
-    _HEAD,
+    *POSTGRESQL_FUNCTIONS,
     *(f"CREATE TRIGGER {name} {what.format(table)}" for (name, table), what in _POSTGRESQL.items()),
 )
 POSTGRESQL_UNPROTECT = tuple(f"DROP TRIGGER IF EXISTS {name} ON {table}" for name, table in _POSTGRESQL)

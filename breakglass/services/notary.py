@@ -159,6 +159,8 @@ class Notary:
         return AuditEvent.objects.filter(seq__gt=self._last.size, tag__in=AT_ONCE).exists()
 
     def _sign(self, size: int, now: datetime) -> Signed:
+        if not AuditEvent.objects.filter(seq=size).exists():  # else a head far ahead would be walked after
+            raise Contradiction(f"the head of the trail names row {size}, which is missing")
         part = audit_check.walk(self._last.size + 1, size, tree=self._last.tree())
         if part.problem:
             raise Contradiction(part.problem)

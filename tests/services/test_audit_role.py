@@ -86,6 +86,36 @@ def test_the_application_adds_rows_and_can_change_none(role: str) -> None:
     assert audit_role.shortcomings(role) == []
 
 
+SHADOWS = [
+    (
+        "CREATE TEMP TABLE breakglass_audithead AS SELECT 1 AS id, 98::bigint AS seq, '\\x01'::bytea AS hash",
+        "INSERT INTO public.breakglass_auditevent SELECT 99, at, tag, actor, actor_name, subject, body, '\\x01', "
+        "sha256('\\x0001'::bytea || body) FROM public.breakglass_auditevent WHERE seq = 1",
+    ),
+    (
+        "CREATE TEMP TABLE breakglass_auditevent AS SELECT seq + 1 AS seq, '\\x07'::bytea AS hash FROM breakglass_audithead",
+        "UPDATE public.breakglass_audithead SET seq = seq + 1, hash = '\\x07'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("shadow", "statement"), SHADOWS, ids=["a row out of its turn", "the head moved"])
+def test_a_temporary_table_of_the_trails_name_deceives_no_trigger(
+    role: str, shadow: str, statement: str
+) -> None:
+    if connection.vendor != "postgresql":
+        return  # SQLite's triggers know no other tables than their own
+    rows(3)
+    audit_role.apply(role, Part.APPLICATION)
+    with (
+        acting_as(role),
+        pytest.raises(DatabaseError, match=r"follows the head|only moves to"),
+        transaction.atomic(),
+    ):
+        execute(shadow)
+        execute(statement)
+
+
 def test_the_notary_signs_and_can_change_nothing(role: str) -> None:
     if connection.vendor != "postgresql":
         return

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 
 from breakglass.domain.audit import AuditTag
 from breakglass.models import AuditCheckpoint, AuditEvent
@@ -88,6 +88,14 @@ EDITS = {
     "the head removed": ("DELETE FROM breakglass_audithead", Code.BROKEN, "head"),
     "a checkpoint's note changed": (
         "UPDATE breakglass_auditcheckpoint SET note = replace(note, '/audit', '/audio')", Code.CHECKPOINT, "10 rows"),
+    "a row turned into one of the notary's": (
+        "UPDATE breakglass_auditevent SET tag = 'audit:notary:started' WHERE seq = 4", Code.BROKEN, "row 4 was changed"),
+    "the row that names the notary's key made unreadable": (
+        "UPDATE breakglass_auditevent SET body = previous_hash WHERE seq = 1", Code.FORKED, "row 1 was changed"),
+    "the head moved out of sight": (
+        "UPDATE breakglass_audithead SET seq = 9000000000000000000", Code.TRUNCATED, "row 11 is missing"),
+    "a checkpoint's edge changed": (
+        "UPDATE breakglass_auditcheckpoint SET edge = root WHERE size = 10", Code.CHECKPOINT, "signed note"),
     "a checkpoint's column changed": (
         "UPDATE breakglass_auditcheckpoint SET size = 9 WHERE size = 10", Code.CHECKPOINT, "signed note"),
 }  # fmt: skip
@@ -101,6 +109,30 @@ def test_each_edit_of_a_superuser_is_caught_and_named(edit: str, kept: Path) -> 
     found, said = run(checkpoint=[str(kept)])
     assert found == code, said
     assert words in said
+
+
+TYPES = {
+    "UPDATE breakglass_auditevent SET body = replace(body, 'a', 'b') WHERE seq = 4": "row 4 was changed",
+    "UPDATE breakglass_auditevent SET body = 5 WHERE seq = 4": "row 4 was changed",
+    "UPDATE breakglass_auditevent SET subject = x'ff00' WHERE seq = 4": "row 4 was changed",
+    "UPDATE breakglass_auditevent SET hash = lower(hex(hash)) WHERE seq = 4": "row 4 was changed",
+    "UPDATE breakglass_auditevent SET previous_hash = hex(previous_hash) WHERE seq = 4": "row 4 doesn't follow",
+    "UPDATE breakglass_audithead SET hash = lower(hex(hash))": "head",
+    "UPDATE breakglass_auditcheckpoint SET root = 'x'": "signed note",
+    "UPDATE breakglass_auditcheckpoint SET note = x'ff00'": "signed note",
+}
+
+
+@pytest.mark.parametrize("statement", TYPES)
+def test_what_an_edit_turned_into_another_type_is_named_too(statement: str, kept: Path) -> None:
+    """SQLite keeps what it is given: an edit by hand leaves text where there were bytes."""
+    if connection.vendor != "sqlite":
+        return  # PostgreSQL holds columns to their types
+    with unprotected():
+        execute(statement)
+    code, said = run(checkpoint=[str(kept)])
+    assert code in (Code.BROKEN, Code.CHECKPOINT), said
+    assert TYPES[statement] in said
 
 
 def test_a_trail_written_anew_with_head_and_all_is_caught_by_the_stored_checkpoints(kept: Path) -> None:

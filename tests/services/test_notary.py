@@ -298,3 +298,10 @@ def test_rows_are_found_by_what_they_are_about(clerk: Notary) -> None:
     rows(4)
     found = audit_proofs.rows_about(["web:1", "web:3"])
     assert [row.data["n"] for row in found] == [1, 3]
+
+
+def test_a_head_far_ahead_of_the_rows_is_a_contradiction_at_once(clerk: Notary) -> None:
+    with unprotected():
+        execute("UPDATE breakglass_audithead SET seq = 9000000000000000000")
+    with pytest.raises(Contradiction, match="missing"):
+        clerk.look(NOON)

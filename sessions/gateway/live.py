@@ -41,7 +41,8 @@ MOST_REFUSALS = 200
 MOST_UNSAID = 10
 UNCONFIRMED = 15.0
 LINE_BEFORE_FAREWELL = 0.002
-FAREWELL = 3.0
+FAREWELL = 0.7
+"""Within the second that the promise gives: what a client that was behind is sent goes on until it has the farewell."""
 NEXT = {
     EndReason.EXPIRED: "Request access again if you need more time.",
     EndReason.IDLE: "Connect again while your grant runs.",
@@ -316,7 +317,8 @@ class LiveSession(Recorded):
 
         A client that reads the line on a channel and the farewell in one go exits before it shows the line. The
         books come after the farewell: begun before, they kept the interpreter from it for some 2 ms, at times for
-        7. A client that is behind with its reading doesn't hold them up.
+        7. A client that is behind with its reading doesn't hold them up; only the receipt waits until it is cut off,
+        for till then something that was begun may still reach it.
         """
         if told:
             time.sleep(LINE_BEFORE_FAREWELL)
@@ -326,6 +328,7 @@ class LiveSession(Recorded):
         if not parted:
             self.person_leg.cut(Disconnect.BY_APPLICATION, text, patience=FAREWELL)
         books.join()
+        self._clerk.ended(self)
         if self.on_end is not None:
             self.on_end(self)
 
@@ -344,7 +347,6 @@ class LiveSession(Recorded):
             self._recorder.marker(f"session ended: {self.reason}")
         with contextlib.suppress(RecordingFailed):
             self._recorder.close()
-        self._clerk.ended(self)
 
     def receipt_told(self, cut: Cut) -> None:
         """The clerk has this, and hears when the person has gone too, where that wasn't known yet: always after it."""

@@ -41,8 +41,10 @@ class Outbound(Keyed):
                 self._cut_off = b""
             if self._held:
                 held, self._held = self._held, 0
-                self._socket.sendall(memoryview(self._wire)[:held])
-                self.relayed_at = clock.monotonic()
+                try:
+                    self._socket.sendall(memoryview(self._wire)[:held])
+                finally:  # where it was cut off some of it has gone
+                    self.relayed_at = clock.monotonic()
             if out:
                 self._socket.sendall(out)
         except OSError as error:

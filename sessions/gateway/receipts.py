@@ -10,6 +10,7 @@ from sessions.services import Cut
 
 if TYPE_CHECKING:
     from sessions.gateway.live import LiveSession
+    from sessions.gateway.transport import Leg
 
 
 def receipt_of(session: LiveSession) -> Cut:
@@ -25,9 +26,15 @@ def receipt_of(session: LiveSession) -> Cut:
     return Cut(
         at=at,
         due=authorization.ends_at,
-        last_byte_at=told(max(person.packetizer.relayed_at, asset.packetizer.relayed_at)),
+        last_byte_at=told(max(_last_byte(person), _last_byte(asset))),
         client_gone_at=told(person.gone_at),
         target_gone_at=told(asset.gone_at),
         key=authorization.key,
         certificate=authorization.certificate,
     )
+
+
+def _last_byte(leg: Leg) -> float:
+    """Into that leg, 0 for none. A write that failed after its end brought nothing there."""
+    at = leg.packetizer.relayed_at
+    return at if leg.gone_at is None else min(at, leg.gone_at)

@@ -119,6 +119,8 @@ class Leg(Transport):
         self.mute()
         self.send_now(_farewell(code, text), patience)
         self._shutdown(socket.SHUT_WR)
+        if self.packetizer.write_lock.acquire(timeout=patience):  # whoever was in the middle of a write has left it
+            self.packetizer.write_lock.release()
 
     def part(self, code: Disconnect, text: str) -> bool:
         """As `cut`, if that takes no wait. False where it would: then `cut` is still to be called."""

@@ -18,6 +18,7 @@ from sessions.models import Receipt, SSHSession
 from sessions.states import EndReason
 from tests.gateway.house import House, eventually
 from tests.gateway.test_ends import TICKER, ends_soon, live, look
+from tests.gateway.test_freeze import stuck
 from tests.gateway.test_jump import jump
 
 SLACK_MS = 5000.0
@@ -124,6 +125,22 @@ def test_a_person_who_doesnt_read_the_farewell_is_written_down_when_they_have_go
         os.kill(client.pid, signal.SIGCONT)
         client.kill()
         client.wait(30)
+
+
+def test_who_reads_again_after_the_end_gets_nothing_any_more_and_the_receipt_is_right(house: House) -> None:
+    """What was being written to a client that was behind is cut off, too."""
+    with stuck(house) as client:
+        session = live(house)
+        session.end(EndReason.KILLED)
+        time.sleep(2.5)
+        client.send_signal(signal.SIGCONT)
+        receipt = whole(house)
+        time.sleep(1)
+        late = session.person_leg.packetizer.relayed_at - session.ended_by_clock
+        assert late < 2, "not when it read on"
+        assert receipt.last_byte_at is not None and receipt.cut_at is not None
+        said = (receipt.last_byte_at - receipt.cut_at).total_seconds()
+        assert said == pytest.approx(late, abs=0.01)
 
 
 def test_a_session_in_which_nothing_passed_says_so(house: House) -> None:

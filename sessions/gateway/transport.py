@@ -119,7 +119,8 @@ class Leg(Transport):
         self.mute()
         self.send_now(_farewell(code, text), patience)
         self._shutdown(socket.SHUT_WR)
-        if self.packetizer.write_lock.acquire(timeout=patience):  # whoever was in the middle of a write has left it
+        # Whoever was in the middle of a write has left it.
+        if self.packetizer.write_lock.acquire(timeout=patience):
             self.packetizer.write_lock.release()
 
     def part(self, code: Disconnect, text: str) -> bool:

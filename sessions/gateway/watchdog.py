@@ -295,7 +295,10 @@ class Watchdog:
         """A bell only wakes us. While all are away the loop's own 5 s do the work."""
         said = ""
         while not self._stop.is_set():
-            why = listen(self.look_again, self._stop)
+            try:
+                why = listen(self.look_again, self._stop)
+            except Exception as error:  # noqa: BLE001 - somebody rang what we don't understand: the bell stays
+                why = f"{type(error).__name__}: {error}"
             if why and why != said:
                 log.warning("the %s is away, sessions are confirmed every %d s: %s", name, RENEW_EVERY, why)
             said = why

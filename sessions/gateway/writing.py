@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InternalError
 
 from breakglass import clock
 from breakglass.domain.audit import AuditTag
@@ -23,6 +23,9 @@ from sessions.services import journal
 MOST_FILES = 500
 TOO_MUCH_TO_ASK = "54"
 """The class of PostgreSQL's errors for what is larger than it can be: no outage, though psycopg counts it as one."""
+
+READ_ONLY = "25006"
+"""PostgreSQL takes no writes for now: a standby, or another takes over. That is no fault of an entry's."""
 
 log = logging.getLogger("breakglass.gateway")
 
@@ -70,6 +73,10 @@ class Writer:
         except Refused as refused:
             if refused.refusal.code is RefusalCode.DATABASE_UNAVAILABLE and not _never_fits(refused):
                 raise Away from refused.__cause__ or refused
+            raise
+        except InternalError as error:
+            if getattr(error.__cause__, "sqlstate", "") == READ_ONLY:
+                raise Away from error
             raise
 
     def _put_aside(self, line: Line, error: Exception) -> None:

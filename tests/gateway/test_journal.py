@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg.errors
 import pytest
-from django.db import connection
+from django.db import InternalError, connection
 
 from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, refusal
 from breakglass.models import AuditEvent
 from sessions import services
+from sessions.gateway import entries
 from sessions.gateway import journal as journals
 from sessions.gateway.books import Bookkeeper
 from sessions.gateway.entries import Kind, to_json
 from sessions.gateway.journal import LARGEST, Journal, gateway_of, new_path, parse, spell
 from sessions.gateway.replay import replay
-from sessions.gateway.writing import Writer
+from sessions.gateway.writing import Away, Writer
 from sessions.models import Channel, FileOperation, JournalPosition, Receipt, SSHSession
 from sessions.services import FileFacts, OpenForm
 from tests.gateway import replaying
@@ -273,6 +275,24 @@ def test_what_cannot_be_written_is_put_aside_said_and_drops_no_neighbour(
     assert len(aside.read_bytes().splitlines()) == 5 and stat.S_IMODE(aside.stat().st_mode) == 0o600
     assert [item.name for item in own_folder.iterdir()] == [aside.name]
     assert replay(ours) == 0
+
+
+def test_a_database_that_takes_no_writes_for_now_is_no_fault_of_an_entry(
+    transactional_db: None, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise InternalError("cannot execute INSERT in a read-only transaction") from (
+            psycopg.errors.ReadOnlySqlTransaction()
+        )
+
+    path = new_path("gw-9")
+    line, writer = parse(spell(1, *_spelt(note(1)))), Writer(path)
+    with monkeypatch.context() as standby:
+        standby.setattr(entries, "write", refuse)
+        with pytest.raises(Away):
+            writer.write([line])
+    writer.write([line])
+    assert noted() == [1] and not path.with_suffix(".rejected").exists()
 
 
 def test_journals_of_others_and_of_processes_that_live_are_left_alone(

@@ -154,6 +154,22 @@ def test_each_of_them_rings_by_the_database_with_redis_dead(house: House) -> Non
 
 
 @pytest.mark.usefixtures("nothing_else")
+def test_what_nobody_understands_silences_no_bell(redis: Valkey, house: House) -> None:
+    grant = house.grant()
+    eventually(redis.somebody_listens, "the gateway listens")
+    client = at_work(house)
+    _let_the_first_look_pass(house)
+    for noise in (b"5", b"[]", b"\xff", b"{"):
+        doorbell._client().publish("breakglass:sessions", noise)
+        eventually(lambda: not redis.somebody_listens(), "it hung up on that")
+        eventually(redis.somebody_listens, "the gateway listens again")
+    kill(house, grant)
+    client.wait(PATIENCE)
+    client.communicate()
+    assert house.ended().end_reason == "killed"
+
+
+@pytest.mark.usefixtures("nothing_else")
 def test_a_revoked_certificate_ends_what_it_opened(redis: Valkey, house: House) -> None:
     grant = house.grant()
     eventually(redis.somebody_listens, "the gateway listens")

@@ -217,7 +217,7 @@ Read report.html or report.pdf first: they say the same. The rest is what they w
 
 Is it whole and genuine? In this folder, or with the zip's name:
 
-  python3 verify.py --key {fingerprint}
+  python3 -I verify.py --key {fingerprint}
 
 checks every byte, and says what it can't know. It needs Python 3.9 or later and nothing else. Independent of us, with OpenSSH:
 

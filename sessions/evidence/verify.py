@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Check evidence of Breakglass without Breakglass: one file, Python 3.9 or later, nothing else needed.
 
-    python3 verify.py BUNDLE.zip              an evidence bundle, or the folder that it was unpacked to
-    python3 verify.py FOLDER --key KEY        KEY: the house's evidence key, from elsewhere than the bundle:
+    python3 -I verify.py BUNDLE.zip           an evidence bundle, or the folder that it was unpacked to
+    python3 -I verify.py FOLDER --key KEY     KEY: the house's evidence key, from elsewhere than the bundle:
                                               its fingerprint (SHA256:...), or a .pub or allowed_signers file
-    python3 verify.py TRAIL.jsonl             a whole audit trail, as `manage.py export_audit` writes it, or its folder
-    python3 verify.py ... --checkpoint FILE   a checkpoint of the audit trail that you kept, or had from an anchor
-    python3 verify.py ... --checkpoint-key K  the notary's key, from elsewhere: NAME+ID+BASE64, or a file with it
+    python3 -I verify.py TRAIL.jsonl          a whole audit trail, as `manage.py export_audit` writes it, or its folder
+    ... --checkpoint FILE                     a checkpoint of the audit trail that you kept; or many, as an anchor has them
+    ... --checkpoint-key K                    the notary's key, from elsewhere: NAME+ID+BASE64, or a file with it
+
+-I keeps Python from importing what lies beside this file: in a folder that somebody altered, that would run first.
 
 Exit code: 0 intact; 1 a row of the audit trail is broken; 2 it can't be read, or is no evidence; 3 the trail was
 truncated; 4 the trail was forked; 5 a recording is altered, truncated or missing; 7 a checkpoint's signature is wrong;
@@ -88,7 +90,11 @@ class Report:
         return code
 
     def _say(self, kind: str, what: str) -> None:
-        print((kind + " " if kind else "") + printable(what), file=self.out)
+        text = (kind + " " if kind else "") + printable(what)
+        try:
+            print(text, file=self.out)
+        except UnicodeEncodeError:  # a terminal that knows few letters
+            print(text.encode("ascii", "backslashreplace").decode(), file=self.out)
 
 
 def printable(text: object) -> str:
@@ -252,7 +258,12 @@ class Folder:
         return [name for name in found if name.rpartition("/")[2] not in STRAY]
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        with open(os.path.join(self.root, *name.split("/")), "rb") as source:
+        path = os.path.join(self.root, *name.split("/"))
+        if os.path.islink(path) or (
+            os.path.exists(path) and not os.path.isfile(path)
+        ):  # a link may lead to what never ends
+            raise Wrong(ALTERED, f"{name} is no plain file")
+        with open(path, "rb") as source:
             yield from iter(lambda: source.read(BLOCK), b"")
 
     def check(self, names: list[str]) -> None:
@@ -383,6 +394,11 @@ def check_bundle(place: Place, report: Report, options: Options) -> None:
     names = place.names()
     for entry in parsed(read(place, "recordings.json"), "recordings.json", list):
         attempt(report, check_recording, place, entry, names, rows, manifest, report)
+    report.cannot_know(
+        "if the report and the .json files tell what the audit rows tell: of those files only the signature was checked"
+    )
+    for what in manifest.get("alarms", []):
+        report.note(f"the house says: {what}")
     for what in manifest.get("cannot_show", []):
         report.cannot_know(what)
 
@@ -448,34 +464,40 @@ def keys_in(given: str) -> set[str]:
     return found
 
 
+def check_file(place: Place, name: str, entry: dict[str, Any], present: set[str], report: Report) -> bool:
+    if name.startswith("/") or ".." in name.split("/") or "\\" in name or name not in present:
+        report.bad(RECORDING if name.startswith("recordings/") else ALTERED, f"{name} is missing")
+        return False
+    digest, size = hashlib.sha256(), 0
+    for piece in place.pieces(name):
+        digest.update(piece)
+        size += len(piece)
+    if (digest.hexdigest(), size) == (entry["sha256"], entry["size"]):
+        return True
+    kind = RECORDING if name.endswith(".cast") else ALTERED
+    how = "" if size == entry["size"] else ": {} bytes, {} were written".format(size, entry["size"])
+    report.bad(kind, f"{name} was altered{how}")
+    return False
+
+
 def check_files(place: Place, manifest: dict[str, Any], report: Report) -> None:
     """Each file against its size and SHA-256; nothing missing, nothing added."""
     wrong, listed = 0, manifest.get("files")
     if not isinstance(listed, list):
         raise Wrong(UNREADABLE, f"{MANIFEST} lists no files")
-    present = place.names()
+    present, known = set(place.names()), {MANIFEST, MANIFEST_SIG}
     for entry in listed:
         name = str(entry["path"])
-        if name.startswith("/") or ".." in name.split("/") or "\\" in name or name not in present:
-            report.bad(RECORDING if name.startswith("recordings/") else ALTERED, f"{name} is missing")
-            wrong += 1
-            continue
-        digest, size = hashlib.sha256(), 0
-        for piece in place.pieces(name):
-            digest.update(piece)
-            size += len(piece)
-        if (digest.hexdigest(), size) != (entry["sha256"], entry["size"]):
-            kind = RECORDING if name.endswith(".cast") else ALTERED
-            how = "" if size == entry["size"] else ": {} bytes, {} were written".format(size, entry["size"])
-            report.bad(kind, f"{name} was altered{how}")
-            wrong += 1
-    names = [MANIFEST, MANIFEST_SIG] + [str(entry["path"]) for entry in listed]
-    for name in present:
-        if name not in names:
+        if name in known:  # it would have to be read again each time
+            raise Wrong(ALTERED, f"{MANIFEST} lists {name} twice")
+        known.add(name)
+        wrong += not check_file(place, name, entry, present, report)
+    for name in place.names():
+        if name not in known:
             report.bad(ALTERED, f"{name} was added: the manifest doesn't know it")
             wrong += 1
     try:
-        place.check(names)
+        place.check([MANIFEST, MANIFEST_SIG] + [str(entry["path"]) for entry in listed])
     except Wrong as odd:
         report.bad(odd.code, str(odd))
         wrong += 1
@@ -595,11 +617,16 @@ def key_number(name: str, raw: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n\1" + raw).digest()[:4]
 
 
-def notary_key(text: str) -> tuple[str, bytes]:
-    """(name, raw key) of NAME+HASH+BASE64, or of a file with such a line."""
+def key_given(text: str) -> str:
+    """What --checkpoint-key means: a file's text, or its own. What a bundle says is never taken for a file's name."""
     if os.path.exists(text):
         with open(text, encoding="utf-8") as file:
-            text = file.read().strip()
+            return file.read(BLOCK)
+    return text
+
+
+def notary_key(text: str) -> tuple[str, bytes]:
+    """(name, raw key) of NAME+HASH+BASE64."""
     try:
         name, number, blob = text.strip().split("+", 2)
         data = base64.b64decode(blob, validate=True)
@@ -610,12 +637,22 @@ def notary_key(text: str) -> tuple[str, bytes]:
     return name, data[1:]
 
 
-def checkpoint_at(path: str) -> Checkpoint:
+def checkpoints_at(path: str) -> list[Checkpoint]:
+    """A file with a checkpoint, or with many, as an anchor keeps them, one after the other. The largest comes last."""
+    notes: list[list[str]] = [[]]
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return Checkpoint(file.read())
+        with open(path, encoding="utf-8") as file:
+            for line in file.read(MOST_TEXT).split("\n"):
+                if notes[-1] and notes[-1][-1].startswith("\u2014 ") and not line.startswith("\u2014 "):
+                    notes.append([])
+                if line or notes[-1]:
+                    notes[-1].append(line)
     except (OSError, UnicodeDecodeError) as error:
         raise Wrong(UNREADABLE, f"--checkpoint {path}: {error}") from None
+    found = [Checkpoint("\n".join(lines) + "\n") for lines in notes if lines]
+    if not found:
+        raise Wrong(UNREADABLE, f"--checkpoint {path}: there is no checkpoint in it")
+    return sorted(found, key=lambda one: one.size)
 
 
 def check_signature(
@@ -627,7 +664,7 @@ def check_signature(
     if not wanted:
         report.cannot_know(f"who signed {which}: no key is at hand (--checkpoint-key)")
         return
-    name, raw = notary_key(wanted)
+    name, raw = notary_key(wanted if given is None else key_given(given))
     if not checkpoint.signed_by(name, raw):
         raise Wrong(CHECKPOINT, f"{which}: its signature isn't of key {name}")
     report.ok(f"{which}: {checkpoint.size} rows, signed by {name}")
@@ -666,7 +703,10 @@ def check_tree(
             f"whether rows {later[0]} to {later[-1]} are in the signed trail: they are younger than the checkpoint"
         )
     if options.checkpoint:
-        compare(checkpoint, checkpoint_at(options.checkpoint), report)
+        kept = checkpoints_at(options.checkpoint)
+        same = [one for one in kept if one.size == checkpoint.size]
+        for one in same or kept[-1:]:
+            compare(checkpoint, one, report)
 
 
 def compare(own: Checkpoint, kept: Checkpoint, report: Report) -> None:
@@ -812,7 +852,7 @@ def check_trail(path: str, report: Report, options: Options) -> None:
     if os.path.isdir(path):
         path, own = os.path.join(path, TRAIL), os.path.join(path, CHECKPOINT_BESIDE)
     came_along = given is None and os.path.exists(own)
-    kept = checkpoint_at(own if came_along else given) if given or came_along else None
+    kept = checkpoints_at(own if came_along else given)[-1] if given or came_along else None
     whose = "the checkpoint beside it" if came_along else "your checkpoint"
     last, at_kept = walk(path, kept)
     report.ok(f"{last['seq']} rows: each follows from the one before; head {last['hash']}")
@@ -826,7 +866,7 @@ def check_trail(path: str, report: Report, options: Options) -> None:
             "whether the whole was written anew: the checkpoint came along with it (--checkpoint)"
         )
     key = os.path.join(os.path.dirname(path), NOTARY_KEY)
-    own_key = key if came_along and os.path.exists(key) else None
+    own_key = key_given(key) if came_along and os.path.exists(key) else None
     attempt(report, check_signature, kept, own_key, report, options, whose)
     if kept.size > last["seq"]:
         raise Wrong(TRUNCATED, f"truncated: {whose} has {kept.size} rows, the trail {last['seq']}")

@@ -107,3 +107,19 @@ def test_no_folder_is_written_over(folder: Path) -> None:
     with pytest.raises(CommandError) as caught:
         call_command("export_audit", str(folder))
     assert caught.value.returncode == 2
+
+
+def test_of_many_checkpoints_the_newest_counts(folder: Path) -> None:
+    """What an anchor kept is one after the other: the first alone would let the rest be cut off."""
+    own = (folder / "checkpoint.txt").read_text()
+    name, size = own.split("\n")[:2]
+    later = own.replace(f"\n{size}\n", f"\n{int(size) + 100}\n")
+    kept = folder.parent / "kept.txt"
+    kept.write_text(own + "\n" + later + "\n")
+    told = stranger(PROGRAM, folder, "--checkpoint", kept)
+    assert told.code == 3, told.says
+    assert f"your checkpoint has {int(size) + 100} rows" in told.says
+    kept.write_text(own + "\n" + own + "\n")
+    told = stranger(PROGRAM, folder, "--checkpoint", kept, "--checkpoint-key", folder / "notary.key")
+    assert told.code == 0, told.says
+    assert name in told.says

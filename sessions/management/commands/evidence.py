@@ -57,7 +57,7 @@ class Command(BaseCommand):
         for alarm in made.alarms:
             self.stderr.write(f"ATTENTION: {alarm}")
         self.stdout.write(f"{path}: {made.size} bytes, SHA-256 {made.sha256}")
-        self.stdout.write(f"signed by {evidence.fingerprint()}; check it: python3 verify.py {path}")
+        self.stdout.write(f"signed by {evidence.fingerprint()}; check it: python3 -I verify.py {path}")
 
 
 def _operator() -> str:

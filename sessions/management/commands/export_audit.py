@@ -44,7 +44,7 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"it can't be written: {error}") from None
         signed = f"the first {checkpoint.size} of them signed" if checkpoint else "no checkpoint yet"
-        self.stdout.write(f"{count} rows, {signed}; check them: python3 {folder / 'verify.py'}")
+        self.stdout.write(f"{count} rows, {signed}; check them: python3 -I {folder / 'verify.py'}")
 
 
 def _rows() -> Iterator[AuditEvent]:

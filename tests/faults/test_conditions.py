@@ -59,5 +59,6 @@ def test_what_is_promised_of_a_bad_day_is_kept(
     rows = beside[name].result() if name in beside else measured(ALL[name], towns)
     assert rows
     for row in rows:
+        print(table.line(row))
         assert not row.problem, f"{row.condition}: {row.problem}"
         assert row.demand.is_met(row.values, SLACK), table.line(row)

@@ -118,6 +118,7 @@ class LiveSession(Recorded):
         self._recorder = recorder
         self._clerk = clerk
         self._lock = threading.Lock()
+        self._books = threading.Lock()  # while a channel's books are closed; that may wait for a disk
         self._channels: dict[int, SplicedChannel] = {}
         self._numbers = 0
         self._refusals = 0
@@ -242,9 +243,10 @@ class LiveSession(Recorded):
         self._clerk.channel_started(self.facts.session_id, channel)
 
     def channel_over(self, channel: SplicedChannel) -> None:
-        with self._lock:
-            if self._channels.pop(channel.number, None) is None:
-                return
+        with self._books:
+            with self._lock:
+                if self._channels.pop(channel.number, None) is None:
+                    return
             self._close_books(channel)
 
     def _close_books(self, channel: SplicedChannel) -> None:
@@ -337,8 +339,9 @@ class LiveSession(Recorded):
         any more, goes here too: one that doesn't read is no reason to keep the person waiting."""
         self.asset_leg.cut(Disconnect.BY_APPLICATION, "session over")
         self.asset_leg.bury()
-        with self._lock:
-            channels, self._channels = list(self._channels.values()), {}
+        with self._books:
+            with self._lock:
+                channels, self._channels = list(self._channels.values()), {}
             for channel in channels:
                 self._close_books(channel)
         with contextlib.suppress(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ from breakglass.services import grants, locks, people
 from sessions import services
 from sessions.gateway import pep, watchdog
 from sessions.gateway.live import LiveSession
-from sessions.gateway.relay import PersonSide
+from sessions.gateway.relay import PersonSide, SplicedChannel
 from sessions.gateway.transport import LegGone
 from sessions.models import SSHSession
 from sessions.states import EndReason
@@ -124,6 +125,35 @@ def test_a_grant_whose_clock_starts_at_first_use_starts_with_the_first_connectio
     assert house.run("true").returncode == 0
     grant.refresh_from_db()
     assert grant.state == "active" and grant.ends_at is not None
+
+
+def test_an_end_never_waits_for_a_disk_that_the_books_of_a_channel_wait_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the one thread that ends sessions stands still, and the guard kills everybody's."""
+    house.grant()
+    master, control = house.master()
+    session, slow, disk = live(house), threading.Event(), threading.Event()
+    close = session._close_books
+
+    def close_slowly(channel: SplicedChannel) -> None:
+        slow.set()
+        disk.wait(30)
+        close(channel)
+
+    monkeypatch.setattr(session, "_close_books", close_slowly)
+    command = house.started(house.ssh("true", options=("-S", str(control))))
+    try:
+        assert slow.wait(30)
+        ending = threading.Thread(target=session.end, args=(EndReason.KILLED,), daemon=True)
+        ending.start()
+        ending.join(5)
+        assert not ending.is_alive()
+    finally:
+        disk.set()
+        command.communicate(timeout=30)
+        master.communicate(timeout=30)
+    assert house.ended().channels.get().closed_at is not None, "and they are closed before the session's"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from breakglass.domain.audit import link
+from breakglass.domain.checkpoint import checkpoint_of, note_of
+from breakglass.domain.merkle import root_from_inclusion
 from playbooks.standards import LABELS
 from sessions.evidence.case import Case, factor_kind, over_at
-from sessions.evidence.trail import Trail
+from sessions.evidence.trail import Row, Trail
 
 # A security key that asked for its PIN, a certificate that was given for a fresh code: both hold a second factor.
 EMBODIED = ("fido:", "certificate:")
@@ -127,7 +130,9 @@ def _scope(records: Records) -> Shown | None:
 def _decided(records: Records) -> Shown | None:
     ids = {one["decision_id"] for one in records.case.sessions}
     return (
-        Shown("Each session carries the id of the decision that let it in", "sessions.json") if ids else None
+        Shown("Each session carries the id of the decision that let it in", "sessions.json")
+        if ids and all(ids)
+        else None
     )
 
 
@@ -166,21 +171,34 @@ def _recorded(records: Records) -> Shown | None:
 
 
 def _trail(records: Records) -> Shown | None:
-    if not records.trail.rows:
+    rows = records.trail.rows
+    if not rows or any(row.hash != link(row.previous, row.body.encode()) for row in rows):
         return None
-    return Shown(f"{len(records.trail.rows)} audit rows, each chained to the one before", "audit/rows.jsonl")
+    return Shown(f"{len(rows)} audit rows, each chained to the one before", "audit/rows.jsonl")
 
 
 def _proofs(records: Records) -> Shown | None:
     trail = records.trail
-    if not trail.checkpoint or trail.younger or not trail.rows:
+    if not trail.checkpoint or trail.younger or not trail.rows or _trail(records) is None:
+        return None
+    root = checkpoint_of(note_of(trail.checkpoint).text).root
+    if any(_leads_to(row, trail.size) != root for row in trail.rows):
         return None
     return Shown("Every row is proven to be in the signed trail", "audit/checkpoint.txt")
+
+
+def _leads_to(row: Row, size: int) -> bytes:
+    path = [bytes.fromhex(one) for one in row.proof or ()]
+    return root_from_inclusion(row.seq - 1, size, bytes.fromhex(row.hash), path)
 
 
 def _reviewed(records: Records) -> Shown | None:
     review = records.case.review
     if review is None or review["signed_at"] is None:
+        return None
+    had_part = {one["person"]["id"] for one in records.case.approvals if one["verdict"] == "approved"}
+    had_part.add(records.case.request["requester"]["id"])
+    if review["reviewer"]["id"] in had_part:
         return None
     return Shown(f"Reviewed by {review['reviewer']['name']}, who neither asked nor approved", "review.json")
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from breakglass.domain.audit import link
 from breakglass.domain.refusals import RefusalCode
 from breakglass.models import AuditEvent
 from breakglass.services import grants
@@ -28,6 +30,7 @@ from sessions.services.recordings import store
 from sessions.states import EndReason, RecordingState
 from tests.evidence.house import HOSTILE, MOVED, House, member, names_in
 from tests.services.scene import TWO, refused
+from tests.services.test_notary import unprotected
 
 ALWAYS = {
     "manifest.json", "manifest.json.sig", "README.txt", "report.html", "report.pdf", "timeline.svg", "verify.py",
@@ -166,6 +169,23 @@ def recording_key_hex() -> bytes:
     from sessions.services.recordings import recording_key
 
     return recording_key().hex().encode()
+
+
+def test_a_trail_that_was_changed_protects_nothing(done: House) -> None:
+    """A row made anew, hash and all, is no longer what the notary signed; one that was only edited isn't even chained."""
+    labels = "AU-9", "SR 3.9"
+    row = AuditEvent.objects.filter(subject=f"grant:{done.grant.pk}").order_by("seq")[0]
+    body = row.body.replace(b"grants:grant", b"grants:crant")
+    for digest, claimed in ((link(row.previous_hash, body), ["SR 2.8"]), (row.hash, [])):
+        with unprotected(), connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE breakglass_auditevent SET body = %s, hash = %s WHERE seq = %s",
+                [body, bytes.fromhex(digest), row.seq],
+            )
+        lines = read(b"".join(done.bundle().pieces()), "standards.json")
+        shown = [line["label"] for line in lines if line["shown"]]
+        assert not any(one.endswith(label) for one in shown for label in labels)
+        assert [one for one in shown if one.endswith("SR 2.8")] == [f"IEC 62443-3-3 {one}" for one in claimed]
 
 
 # --- what is missing is said

@@ -130,6 +130,11 @@ class Entry:
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def spelled(word: str) -> str:
+    """A text as a row's body spells it."""
+    return _JSON.encode(word)
+
+
 def canonical(entry: Entry) -> bytes:
     """A row's body: JSON, keys sorted, no spaces, UTC with microseconds (as RFC 8785 would order them)."""
     fields = {

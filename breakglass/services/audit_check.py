@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from breakglass.domain.audit import GENESIS
+from breakglass.domain.audit import GENESIS, spelled
 from breakglass.domain.merkle import CompactRange
 from breakglass.models import AuditEvent, AuditHead
 from breakglass.models.audit_event import TABLE, raw_or_none
@@ -27,22 +27,12 @@ PART = 65_536
 WORTH_PROCESSES = 4 * PART
 MAPPED = 8 * 1024**3
 
-# What the body must begin and end with, made of the columns. Inside a JSON string a quote always follows a backslash,
-# so the last `,"seq":` and the rest after it can't be part of some text in `data`.
-_START = """'{{"actor":' || {quoted[actor]} || ',"actor_name":' || {quoted[actor_name]} || ',"at":"' || {at} || '","data":{{'"""
-_END = """'}},"seq":' || seq || ',"subject":' || {quoted[subject]} || ',"tag":' || {quoted[tag]} || '}}'"""
-_COLUMNS = ("actor", "actor_name", "subject", "tag")
-_DIALECT = {
-    "sqlite": (
-        "iif(typeof({0}) = 'blob', NULL, json_quote({0}))",
-        "replace(at, ' ', 'T') || CASE length(at) WHEN 19 THEN '.000000' ELSE '' END || '+00:00'",
-        "CAST({} AS BLOB)",
-    ),
-    "postgresql": (
-        "to_json({}::text)::text",
-        """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')""",
-        "convert_to({}, 'UTF8')",
-    ),
+# The moment of a row as its body spells it, with what follows there. No converter of the database's may touch it.
+_AT = {
+    "sqlite": """CAST(replace(at, ' ', 'T') || CASE length(at) WHEN 19 THEN '.000000' ELSE '' END
+        || '+00:00","data":{' AS BLOB)""",
+    "postgresql": """convert_to(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
+        || '","data":{', 'UTF8')""",
 }
 
 
@@ -132,25 +122,44 @@ def walk(first: int, last: int, sizes: Collection[int] = (), tree: CompactRange 
 def _judge(page: list[Any], previous: bytes, count: int) -> tuple[list[bytes], str]:
     """The hashes of the rows that hold, and what is wrong with the first that doesn't."""
     leaves: list[bytes] = []
-    keep = leaves.append
+    keep, known = leaves.append, _Spelled()
     seq, stated = count, b""
     try:
-        for seq, stated, digest, body, start, end in page:
+        for seq, stated, digest, body, at, actor, actor_name, subject, tag in page:
             count += 1
             found = sha256(b"\0" + previous + body).digest()
+            start, end = known[actor, actor_name, subject, tag]
             if (
                 found != digest
                 or stated != previous
                 or seq != count
                 or not body.startswith(start)
-                or not body.endswith(end)
+                or not body.startswith(at, len(start))
+                or not body.endswith(b'},"seq":%d%b' % (seq, end))
             ):
                 return leaves, _diagnosis(seq, count, stated == previous)
             keep(found)
             previous = found
-    except (TypeError, AttributeError):  # text, a number or nothing where there must be bytes
+    except (TypeError, AttributeError):  # text, a number or nothing where there must be bytes, or the reverse
         return leaves, _diagnosis(seq, count, stated == previous)
     return leaves, ""
+
+
+class _Spelled(dict[tuple[str, ...], tuple[bytes, bytes]]):
+    """What a body must begin and end with, by its columns; many rows share them.
+
+    Inside a JSON string a quote always follows a backslash, so the last `,"seq":` and what comes after it can't be part
+    of some text in `data`.
+    """
+
+    def __missing__(self, words: tuple[str, ...]) -> tuple[bytes, bytes]:
+        if not all(isinstance(word, str) for word in words):
+            raise TypeError("a column isn't text")
+        actor, actor_name, subject, tag = (spelled(word) for word in words)
+        start = f'{{"actor":{actor},"actor_name":{actor_name},"at":"'
+        end = f',"subject":{subject},"tag":{tag}}}'
+        self[words] = start.encode(), end.encode()
+        return self[words]
 
 
 def _diagnosis(seq: int, expected: int, follows: bool) -> str:
@@ -162,12 +171,9 @@ def _diagnosis(seq: int, expected: int, follows: bool) -> str:
 
 
 def _pages(first: int, last: int) -> Iterator[list[Any]]:
-    quote, at, blob = _DIALECT[connection.vendor]
-    quoted = {name: quote.format(name) for name in _COLUMNS}
-    start, end = (blob.format(text.format(quoted=quoted, at=at)) for text in (_START, _END))
     query = (
-        f"SELECT seq, previous_hash, hash, body, {start}, {end} FROM {TABLE} "
-        "WHERE seq BETWEEN %s AND %s ORDER BY seq"
+        f"SELECT seq, previous_hash, hash, body, {_AT[connection.vendor]}, actor, actor_name, subject, tag "
+        f"FROM {TABLE} WHERE seq BETWEEN %s AND %s ORDER BY seq"
     )
     # Borders at multiples of the page: each page is then one whole subtree.
     for low in range(first, last + 1, PAGE):

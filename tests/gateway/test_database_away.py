@@ -3,6 +3,7 @@ true times; also where the gateway is killed meanwhile."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -48,8 +49,10 @@ class Server:
         self._send(signal.SIGCONT)
 
     def _send(self, number: signal.Signals) -> None:
-        for pid in (self._pid, *descendants(self._pid)):
-            os.kill(pid, number)
+        os.kill(self._pid, number)  # first: once it stands still, its processes neither come nor go
+        for pid in descendants(self._pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 class Away:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
+ED25519_SIGNATURE = 64
 ED25519 = b"\1"
 MOST_BYTES = 16 * 1024
 MOST_SIGNATURES = 16
@@ -104,16 +105,28 @@ def checkpoint_of(text: str) -> Checkpoint:
 
 
 def notes_in(text: str) -> list[str]:
-    """Every signed note in a file or an answer that holds one after the other."""
+    """Every signed note in a file or an answer that holds one after the other. After two empty lines a new one begins,
+    whatever became of the one before."""
     found: list[list[str]] = []
     lines: list[str] = []
     for line in text.splitlines():
-        if lines and lines[-1].startswith("\N{EM DASH} ") and not line.startswith("\N{EM DASH} "):
+        is_signed = bool(lines) and lines[-1].startswith("\N{EM DASH} ")
+        if (is_signed and not line.startswith("\N{EM DASH} ")) or (lines and not line and not lines[-1]):
             found.append(lines)
             lines = []
         if line or lines:
             lines.append(line)
     return ["\n".join(part) + "\n" for part in [*found, lines] if part]
+
+
+def is_whole(text: str) -> bool:
+    """Whether this is a signed checkpoint as one is written, and not what a crash left of it. Who signed it is not asked."""
+    try:
+        parts = note_of(text)
+        checkpoint_of(parts.text)
+    except ValueError:
+        return False
+    return all(len(signature) >= ED25519_SIGNATURE for _, _, signature in parts.signatures)
 
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:

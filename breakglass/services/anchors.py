@@ -93,9 +93,12 @@ def anchors_of(addresses: str) -> list[Anchor]:
 
 def _to_file(url: SplitResult, note: str, _now: datetime) -> None:
     path = unquote(url.path)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     try:
         raw = (note + "\n").encode()
+        end = os.fstat(handle).st_size
+        if end and os.pread(handle, 2, max(end - 2, 0)) != b"\n\n":
+            raw = b"\n\n\n" + raw  # a crash or a full disk tore the last one: it must not spoil this one
         if os.write(handle, raw) != len(raw):
             raise OSError(f"{path} took only a part: is its disk full?")
         os.fsync(handle)

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils.module_loading import import_string
 
-from breakglass.domain.checkpoint import Checkpoint, Key
+from breakglass.domain.checkpoint import Checkpoint, Key, is_whole
 from breakglass.domain.merkle import CompactRange
 from breakglass.models import AuditCheckpoint
 from breakglass.models.audit_event import TABLE
@@ -175,6 +175,10 @@ def _outside(evidence: Evidence, keys: Sequence[Key], findings: list[tuple[Code,
         if not notes:
             findings.append((Code.ANCHOR, f"the anchor {anchor.name} has no checkpoint"))
         for note in notes:
+            if not is_whole(note):
+                text = f"the anchor {anchor.name} holds something that is no whole checkpoint: torn by a crash, or changed"
+                findings.append((Code.ANCHOR, text))
+                continue
             one = _opened(f"the anchor {anchor.name}", note, keys, findings, Code.FORKED, outside=True)
             if one is not None:
                 yield one

@@ -15,6 +15,7 @@ from breakglass.services import audit, notices
 from breakglass.services.siem_receivers import Address, NotReceived, Row
 
 AT_ONCE = 500
+MOST_BYTES = 256 * 1024
 LONGEST_PAUSE = 30.0
 AWAY = timedelta(minutes=10)
 WATCHMEN = ("auditors", "administrators")
@@ -34,6 +35,7 @@ class Stream:
         self._sent = self._row.seq
         self._failures = 0
         self._not_before = 0.0
+        self._most = AT_ONCE
 
     @property
     def is_level(self) -> bool:
@@ -45,7 +47,7 @@ class Stream:
         if seconds < self._not_before:
             return False
         try:
-            rows = _rows_after(self._sent)
+            rows = _rows_after(self._sent, self._most)
             if rows:
                 self._receiver.send(rows)
                 self._sent = rows[-1].seq
@@ -67,6 +69,7 @@ class Stream:
         row.failing_since = row.alarmed_at = None
         row.save()
         self._failures = 0
+        self._most = min(AT_ONCE, self._most + max(1, self._most // 8))
         if was_away:
             data = {"receiver": row.name, "away_since": since, "seq": row.seq}
             audit.record(AuditTag.STREAM_BACK, actor=None, subject=SUBJECT, now=now, data=data)
@@ -76,6 +79,7 @@ class Stream:
         if self._failures == 0:
             log.warning("%s takes no audit rows, row %d is its last: %s", row.name, row.seq, why)
         self._failures += 1
+        self._most = max(1, self._most // 4)  # a slow one, or one with a limit, gets on all the same
         self._not_before = seconds + min(LONGEST_PAUSE, 0.5 * 2.0 ** min(self._failures, 8))
         self._sent = row.seq
         row.problem = why[:300]
@@ -93,9 +97,16 @@ def behind(head: int) -> models.QuerySet[AuditStream]:
     return AuditStream.objects.annotate(behind=models.Value(head) - models.F("seq"))
 
 
-def _rows_after(seq: int) -> Sequence[Row]:
+def _rows_after(seq: int, most: int) -> Sequence[Row]:
     found = AuditEvent.objects.filter(seq__gt=seq).order_by("seq").only("seq", "at", "tag", "body", "hash")
-    return [Row(row.seq, row.at, row.tag, line_of(row.body, row.hash)) for row in found[:AT_ONCE]]
+    rows: list[Row] = []
+    size = 0
+    for row in found[:most]:
+        rows.append(Row(row.seq, row.at, row.tag, line_of(row.body, row.hash)))
+        size += len(row.body)
+        if size >= MOST_BYTES:
+            break
+    return rows
 
 
 def line_of(body: bytes, digest: str) -> bytes:

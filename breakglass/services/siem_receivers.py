@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import hashlib
 import http.client
 import os
 import socket
@@ -26,6 +27,8 @@ from breakglass import clock
 from breakglass.config import SIEM_SCHEMES
 
 PATIENCE = 5.0
+MOST_NAME = 180
+PIECE = 16 * 1024
 SETTLE = 2.0
 # RFC 5424: facility 13 (log audit); severity 4 (warning) for what was refused or is wrong, else 5 (notice).
 FACILITY, WARNING, NOTICE = 13, 4, 5
@@ -70,8 +73,13 @@ class Address:
 
     @property
     def name(self) -> str:
+        """The same for the same address; others that only differ in what isn't shown have other names."""
         host = self.url.netloc.rpartition("@")[2]
-        return self.url._replace(netloc=host, fragment="", query="").geturl()[:200]
+        shown = self.url._replace(netloc=host, fragment="", query="").geturl()
+        whole = self.url._replace(fragment="").geturl()
+        if shown == whole and len(shown) <= MOST_NAME:
+            return shown
+        return f"{shown[:MOST_NAME]} ({hashlib.sha256(whole.encode()).hexdigest()[:8]})"
 
     @property
     def from_now(self) -> bool:
@@ -165,7 +173,7 @@ class _Syslog:
     def send(self, rows: Sequence[Row]) -> None:
         try:
             out = self._still_there() or self._connect()
-            out.sendall(b"".join(_framed(row) for row in rows))
+            _send_all(out, b"".join(_framed(row) for row in rows))
         except (OSError, ValueError) as error:
             raise self._lost(error) from error
         self._under_way.append((rows[-1].seq, 0.0))
@@ -224,6 +232,13 @@ class _Syslog:
         else:
             self._out.settimeout(PATIENCE)
         return self._out
+
+
+def _send_all(out: socket.socket, data: bytes) -> None:
+    """As `sendall`, but a receiver that is only slow has time: `PATIENCE` is for each piece, not for all of them."""
+    left = memoryview(data)
+    while left:
+        left = left[out.send(left[:PIECE]) :]
 
 
 def _unacknowledged(out: socket.socket) -> int:

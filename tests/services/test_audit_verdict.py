@@ -253,3 +253,21 @@ def test_appending_and_checking_go_together(kept: Path) -> None:
     with transaction.atomic():
         audit.append(AuditTag.LOGOUT, actor=None, subject="x", now=NOON)
     assert run()[0] == 0
+
+
+@pytest.mark.parametrize("bytes_left", [20, -30, -1])
+def test_a_torn_checkpoint_in_an_anchor_is_said_and_spoils_none_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Path, bytes_left: int
+) -> None:
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1][:bytes_left])
+    rows(3)
+    anchor_of(f"file://{kept}").send(sign(tmp_path / "key.signed", SIGNER), NOON)
+    anchored(monkeypatch, f"file://{kept}")
+    code, said = run()
+    if bytes_left == -1:  # only its last newline is missing
+        assert code == Code.INTACT, said
+    else:
+        assert code == Code.ANCHOR, said
+        assert "torn by a crash" in said
+    assert "13 rows" in said or "are anchored" in said or code == Code.INTACT

@@ -111,7 +111,9 @@ class Config(BaseModel):
         "empty: derived from the master key",
     )
     recording_key_command: str = Field(
-        default="", description="a program, run without a shell, whose output is that key in base64"
+        default="",
+        repr=False,
+        description="a program, run without a shell, whose output is that key in base64",
     )
     recording_keys_old: str = Field(
         default="",
@@ -119,7 +121,7 @@ class Config(BaseModel):
         description="earlier such keys, comma separated: they still open what they wrapped",
     )
     recording_keys_old_command: str = Field(
-        default="", description="a program whose output is those, one a line or comma separated"
+        default="", repr=False, description="a program whose output is those, one a line or comma separated"
     )
     disk_reserve_mib: int = Field(
         default=64,

@@ -106,6 +106,8 @@ class SessionChannel(SplicedChannel):
         """Settle what this channel is, and why it may not be that, or None."""
         permits = self.session.authorization.permits
         self.command = text
+        if self.session.unconfirmed:  # it may have been opened before
+            return refusal(RefusalCode.UNCONFIRMED)
         if name == "shell":
             self.kind = ChannelKind.SHELL
             return permits(ChannelKind.SHELL)

@@ -44,6 +44,7 @@ def renew(sessions: list[LiveSession]) -> None:
     that one: it confirms nothing.
     """
     living = [session for session in sessions if session.reason is None]
+    asked = clock.monotonic()
     try:
         alive = _alive(living)
         for session in living:
@@ -67,7 +68,7 @@ def renew(sessions: list[LiveSession]) -> None:
         return
     for session in living:
         try:
-            _decide(session, renewal)
+            _decide(session, renewal, asked)
         except Exception:  # noqa: BLE001 - the session ends; an outage is no exception here
             _lose(session)
 
@@ -101,9 +102,9 @@ def frozen_why(name: str, reason: str) -> str:
     return f"by {printable(name)}" + (f": {printable(reason)}" if reason else "")
 
 
-def _decide(session: LiveSession, renewal: pep.Renewal) -> None:
+def _decide(session: LiveSession, renewal: pep.Renewal, asked: float) -> None:
     try:
-        session.adopt(renewal.renew(session.authorization))
+        session.adopt(renewal.renew(session.authorization), asked)
     except Refused as refused:
         code = refused.refusal.code
         if code is RefusalCode.GRANT_ENDED:

@@ -147,7 +147,7 @@ class LiveSession(Recorded):
         if open_now >= MOST_CHANNELS:
             why = refusal(RefusalCode.TOO_MANY_CHANNELS, limit=MOST_CHANNELS)
             self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why, kind)
-        elif clock.monotonic() - self.confirmed >= UNCONFIRMED:
+        elif self.unconfirmed:
             why = refusal(RefusalCode.UNCONFIRMED)
             self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why, kind)
         elif self.freezing:
@@ -280,14 +280,22 @@ class LiveSession(Recorded):
 
     # The end. --------------------------------------------------------------------------------------------
 
-    def adopt(self, authorization: SessionAuthorization) -> None:
-        """A renewed decision. It can only shorten what the first one gave, or follow an extended grant."""
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether nobody has confirmed it for so long that nothing new begins on it."""
+        return clock.monotonic() - self.confirmed >= UNCONFIRMED
+
+    def adopt(self, authorization: SessionAuthorization, asked: float | None = None) -> None:
+        """A renewed decision. It can only shorten what the first one gave, or follow an extended grant.
+
+        `asked`: when the books were asked, on the monotonic clock; the answer is as old as the question.
+        """
         if authorization.deadline > self._deadline + 1:
             self.warned.clear()
         self.authorization = authorization
         self._deadline = authorization.deadline
         self._ends_at = authorization.ends_at.timestamp()
-        self.confirmed = clock.monotonic()
+        self.confirmed = clock.monotonic() if asked is None else asked
 
     def tell(self, text: str) -> None:
         """A line of the gateway's own on every shell and command."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import paramiko
 import pytest
 from django.db import connection
 
@@ -242,6 +244,26 @@ def test_while_nobody_confirms_it_nothing_new_begins_and_what_is_open_goes_on(
     open_already.communicate()
     master.terminate()
     assert b"[unconfirmed]" in master.communicate(timeout=PATIENCE)[1]
+
+
+def test_a_channel_that_was_opened_before_begins_nothing_while_nobody_confirms_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.grant()
+    name = f"rita+{house.asset.name}"
+    with socket.create_connection(("127.0.0.1", house.port)) as line, paramiko.Transport(line) as client:
+        client.start_client(timeout=PATIENCE)
+        client.auth_publickey(name, paramiko.Ed25519Key.from_private_key_file(str(house.rita.key)))
+        client.auth_interactive(name, lambda *_: [house.rita.code()])
+        early, later = client.open_session(timeout=PATIENCE), client.open_session(timeout=PATIENCE)
+        with monkeypatch.context() as gap:
+            gap.setattr(live, "UNCONFIRMED", -1.0)
+            with pytest.raises(paramiko.SSHException):
+                early.exec_command("echo early")
+        later.exec_command("echo later")
+        assert later.makefile().read() == b"later\n"
+    refused = lambda: [row["refusal"] for row in house.audited("gateway:channel:refused")]  # noqa: E731
+    eventually(lambda: refused() == ["unconfirmed"], "the audit row")
 
 
 # Stopped across the end. ---------------------------------------------------------------------------------

@@ -27,13 +27,13 @@ PART = 65_536
 WORTH_PROCESSES = 4 * PART
 MAPPED = 8 * 1024**3
 
-# The moment of a row as its body spells it, with what follows there. No converter of the database's may touch it.
+# The moment of a row in digits, as bytes: no converter of the database's may touch it. SQLite keeps a blank in the middle,
+# and leaves out a fraction that is nothing.
 _AT = {
-    "sqlite": """CAST(replace(at, ' ', 'T') || CASE length(at) WHEN 19 THEN '.000000' ELSE '' END
-        || '+00:00","data":{' AS BLOB)""",
-    "postgresql": """convert_to(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
-        || '","data":{', 'UTF8')""",
+    "sqlite": "CAST(at AS BLOB)",
+    "postgresql": """convert_to(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), 'UTF8')""",
 }
+_AFTER_AT = b'+00:00","data":{'
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,11 @@ def _judge(page: list[Any], previous: bytes, count: int) -> tuple[list[bytes], s
                 found != digest
                 or stated != previous
                 or seq != count
-                or not body.startswith(start)
-                or not body.startswith(at, len(start))
                 or not body.endswith(b'},"seq":%d%b' % (seq, end))
+                or not (
+                    body.startswith(b"%b%b%b" % (start, at.replace(b" ", b"T"), _AFTER_AT))
+                    or body.startswith(b"%b%b.000000%b" % (start, at.replace(b" ", b"T"), _AFTER_AT))
+                )
             ):
                 return leaves, _diagnosis(seq, count, stated == previous)
             keep(found)
@@ -177,11 +179,22 @@ def _pages(first: int, last: int) -> Iterator[list[Any]]:
     )
     # Borders at multiples of the page: each page is then one whole subtree.
     for low in range(first, last + 1, PAGE):
-        with connection.cursor() as cursor:
-            cursor.execute(query, [low, min(low + PAGE - 1, last)])
-            page = cursor.fetchall()
-        if page:
+        if page := _fetched(query, [low, min(low + PAGE - 1, last)]):
             yield page
+
+
+def _fetched(query: str, arguments: list[int]) -> list[Any]:
+    """Past Django's own cursor on SQLite, where that takes half of the time."""
+    if connection.vendor != "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(query, arguments)
+            return list(cursor.fetchall())
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        found: list[Any] = (
+            connection.connection.cursor().execute(query.replace("%s", "?"), arguments).fetchall()
+        )
+        return found
 
 
 def _parts(last: int, sizes: Collection[int], processes: int) -> Iterator[Part]:

@@ -15,7 +15,7 @@ from breakglass.services import grants
 from sessions import services
 from sessions.gateway import lease, pep
 from sessions.gateway.live import LiveSession
-from tests.gateway.house import House
+from tests.gateway.house import House, eventually
 
 PATIENCE = 30.0
 
@@ -93,12 +93,15 @@ def test_a_look_that_fails_over_one_of_them_is_repeated_one_by_one(
 
 
 def test_a_database_that_is_away_ends_nobody_and_confirms_nobody(
-    three: list[LiveSession], monkeypatch: pytest.MonkeyPatch
+    house: House, three: list[LiveSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any) -> None:
         raise refuse(RefusalCode.DATABASE_UNAVAILABLE)
 
     monkeypatch.setattr(pep, "Standing", away)
+    assert house.gateway is not None
+    watches = house.gateway._watchdog._watches
+    eventually(lambda: not any(watch.renewing for watch in watches.values()), "those under way are done")
     before = [session.confirmed for session in three]
     lease.renew(three)
     assert [session.confirmed for session in three] == before

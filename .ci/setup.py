@@ -24,7 +24,14 @@ LOCKS = {
 }
 PLAYER = ROOT / "node_modules/asciinema-player/dist/bundle"
 VENDOR = ROOT / "breakglass/web/static/vendor"
-COPIED = [PLAYER / "asciinema-player.min.js", PLAYER / "asciinema-player.css"]
+XTERM = ROOT / "node_modules/@xterm"
+COPIED = [
+    PLAYER / "asciinema-player.min.js",
+    PLAYER / "asciinema-player.css",
+    XTERM / "xterm/lib/xterm.js",
+    XTERM / "xterm/css/xterm.css",
+    XTERM / "addon-fit/lib/addon-fit.js",
+]
 LOG = ROOT / "var" / "setup.log"
 
 

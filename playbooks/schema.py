@@ -220,6 +220,15 @@ class PlaybookSpec(_Model):
     legal_hold: bool = Field(
         default=False, description="true: recordings are kept until an auditor lifts the hold on each"
     )
+    escort: Groups | None = Field(
+        default=None, description="groups of people: one of them must watch, or the session is held"
+    )
+    kill_needs_factor: bool = Field(
+        default=False, description="true: ending a live session asks for a second factor"
+    )
+    notify: Annotated[tuple[Group, ...], Field(max_length=10), AfterValidator(rules.distinct)] = Field(
+        default=(), description="names of the house's ways for notices, such as ot-oncall, told beside the people"
+    )
     standards: Annotated[tuple[Standard, ...], AfterValidator(rules.distinct)] = Field(
         default=(), description="labels of the controls that it serves"
     )

@@ -8,10 +8,12 @@ from breakglass.models.audit_checkpoint import AuditAnchor, AuditCheckpoint
 from breakglass.models.audit_event import AuditEvent, AuditHead
 from breakglass.models.audit_stream import AuditStream
 from breakglass.models.connect_code import ConnectCode
+from breakglass.models.factor_recovery import EnrolmentCode, FactorRecovery
 from breakglass.models.grant import Grant, GrantedAsset
 from breakglass.models.incident import Incident
 from breakglass.models.lock import Lock
 from breakglass.models.notice import Notice
+from breakglass.models.notice_route import NoticeDelivery, NoticeRoute
 from breakglass.models.person import Person
 from breakglass.models.person_certificate import PersonCertificate
 from breakglass.models.playbook import PlaybookVersion
@@ -31,11 +33,15 @@ __all__ = [
     "AuditHead",
     "AuditStream",
     "ConnectCode",
+    "EnrolmentCode",
+    "FactorRecovery",
     "Grant",
     "GrantedAsset",
     "Incident",
     "Lock",
     "Notice",
+    "NoticeDelivery",
+    "NoticeRoute",
     "Person",
     "PersonCertificate",
     "PlaybookVersion",

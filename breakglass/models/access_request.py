@@ -34,6 +34,11 @@ class AccessRequest(models.Model):
         help_text="a plea for more time under this grant, not for a new one",
     )
     reason = models.TextField()
+    match_number = models.PositiveSmallIntegerField(
+        null=True,
+        help_text="two digits that the requester sees and the approver picks, against approval fatigue",
+    )
+    is_override = models.BooleanField(default=False, help_text="a supervisor decided it alone")
     state = models.CharField(
         max_length=12, choices=[(s.value, s.value) for s in RequestState], default=RequestState.PENDING
     )

@@ -2,10 +2,28 @@
 
 from sessions.models.channel import Channel
 from sessions.models.file_operation import FileOperation
+from sessions.models.finding import Coverage, Finding
 from sessions.models.journal_position import JournalPosition
 from sessions.models.receipt import Receipt
 from sessions.models.recording import Recording
 from sessions.models.review import Review
 from sessions.models.ssh_session import SSHSession
+from sessions.models.transcript import Transcript, TranscriptEntry
+from sessions.models.watch import ChatMessage, Kiosk, Watch
 
-__all__ = ["Channel", "FileOperation", "JournalPosition", "Receipt", "Recording", "Review", "SSHSession"]
+__all__ = [
+    "Channel",
+    "ChatMessage",
+    "Coverage",
+    "FileOperation",
+    "Finding",
+    "JournalPosition",
+    "Kiosk",
+    "Receipt",
+    "Recording",
+    "Review",
+    "SSHSession",
+    "Transcript",
+    "TranscriptEntry",
+    "Watch",
+]

@@ -23,6 +23,18 @@ class Review(models.Model):
     verdict = models.CharField(max_length=12, blank=True, choices=[(v.value, v.value) for v in ReviewVerdict])
     note = models.TextField(blank=True)
     signed_at = models.DateTimeField(null=True)
+    factor = models.CharField(max_length=120, blank=True, help_text="the second factor it was signed with")
+    escalated_at = models.DateTimeField(null=True)
+    needs_second = models.BooleanField(default=False, help_text="an override: two reviewers sign")
+    second_reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
+    )
+    second_verdict = models.CharField(
+        max_length=12, blank=True, choices=[(v.value, v.value) for v in ReviewVerdict]
+    )
+    second_note = models.TextField(blank=True)
+    second_signed_at = models.DateTimeField(null=True)
+    second_factor = models.CharField(max_length=120, blank=True)
 
     class Meta:
         ordering = ("due_at",)

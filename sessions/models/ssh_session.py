@@ -39,6 +39,10 @@ class SSHSession(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
     )
     freeze_reason = models.CharField(max_length=300, blank=True)
+    escort_needed = models.BooleanField(default=False, help_text="input passes only while an escort watches")
+    escort_missing_at = models.DateTimeField(
+        null=True, help_text="no escort watches since then: input is held until one does"
+    )
     opened_at = models.DateTimeField()
     renewed_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)

@@ -227,7 +227,8 @@ class PlaybookSpec(_Model):
         default=False, description="true: ending a live session asks for a second factor"
     )
     notify: Annotated[tuple[Group, ...], Field(max_length=10), AfterValidator(rules.distinct)] = Field(
-        default=(), description="names of the house's ways for notices, such as ot-oncall, told beside the people"
+        default=(),
+        description="names of the house's ways for notices, such as ot-oncall, told beside the people",
     )
     standards: Annotated[tuple[Standard, ...], AfterValidator(rules.distinct)] = Field(
         default=(), description="labels of the controls that it serves"

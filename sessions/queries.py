@@ -15,7 +15,7 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import storable
 from breakglass.models import Approval, Grant, Person
 from breakglass.queries import actor_of, seen_by, thing_of_grant
-from sessions.models import Channel, FileOperation, Receipt, Review, SSHSession
+from sessions.models import Channel, FileOperation, Receipt, Review, SSHSession, TranscriptEntry
 from sessions.states import OPEN_STATES
 
 _SESSIONS = SSHSession.objects.select_related(
@@ -87,6 +87,12 @@ def session_for(person: Person, session_id: UUID) -> SSHSession:
 def file_operations(session: SSHSession) -> QuerySet[FileOperation]:
     """What was done to files in the session, in order."""
     return FileOperation.objects.filter(session=session).order_by("channel", "number")
+
+
+def transcript_entries(session: SSHSession) -> QuerySet[TranscriptEntry]:
+    """What was run in the session and what it showed, in order, on the recording's clock. None until the recording is
+    sealed and rendered, and none after it is deleted."""
+    return TranscriptEntry.objects.filter(session=session).order_by("began", "pk")
 
 
 def file_operation(session: SSHSession, label: str) -> FileOperation | None:

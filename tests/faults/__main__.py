@@ -2,7 +2,7 @@
 
 --only NAME        one condition; may be given again. --list names them
 --runs N           instead of what each takes by itself
---json FILE        keep every measured value
+--json FILE        keep every measured value, after each condition
 --markdown PAGE    put the table, or what it says of each layer, between PAGE's markers; may be given again
 --from FILE        measure nothing: the table of what --json kept
 """
@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,11 @@ def main() -> int:
         print("\n".join((*table.HEAD, *map(table.line, rows))))
     else:
         kept = {"facts": _facts(), "rows": []}
-        rows = _measure(chosen, options.runs)
-        kept["rows"] = [row.plain() for row in rows]
-    if options.json:
-        options.json.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+        rows = []
+        for found in _measure(chosen, options.runs):
+            rows += found
+            kept["rows"] = [row.plain() for row in rows]
+            _keep(options.json, kept)  # now: a run that is cut off loses only the condition it is at
     for page in options.markdown or ():
         _put(page, kept["facts"], rows)
     return int(not all(row.is_kept for row in rows))
@@ -70,8 +72,17 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(chosen: list[Condition], runs: int | None) -> list[Row]:
-    towns, rows = Towns(), []
+def _keep(file: Path | None, kept: dict[str, Any]) -> None:
+    """In one go: whoever looks meanwhile, or ends the run, finds the one or the other whole."""
+    if file is not None:
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+        new.replace(file)
+
+
+def _measure(chosen: list[Condition], runs: int | None) -> Iterator[list[Row]]:
+    """What each condition has, as soon as it was measured."""
+    towns = Towns()
     print("\n".join(table.HEAD), flush=True)
     try:
         for condition in chosen:
@@ -79,12 +90,11 @@ def _measure(chosen: list[Condition], runs: int | None) -> list[Row]:
             found = table.rows_of(condition, towns, runs or condition.runs)
             print("\n".join(map(table.line, found)), flush=True)
             print(f"{condition.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-            rows += found
+            yield found
             if any(row.problem for row in found):
                 towns.close()  # the next one begins in a town where nothing is left of this
     finally:
         towns.close()
-    return rows
 
 
 def _row(plain: dict[str, Any]) -> Row:

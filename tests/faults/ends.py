@@ -82,6 +82,7 @@ def around_dead(towns: Towns, runs: int, *, kind: str, without: Without, lead: f
                 silences += [person["longest"] for person in town.crowd.ask("look", numbers=shift.people)]
                 on_time(shift, end, measured)
             shift.books(["expired"])
+        town.mind()  # what was killed starts again: not while the next ones log in
     return measured
 
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (  # noqa: E402
 )
 from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
-from django.db import connections  # noqa: E402
+from django.db import connections, transaction  # noqa: E402
 from django_otp.oath import TOTP  # noqa: E402
 
 from breakglass import clock, database_bell, doorbell  # noqa: E402
@@ -104,10 +104,11 @@ def give(folder: str, who: list[int], asset: str) -> list[dict[str, str]]:
 
 def end_at(ids: list[str], at: float) -> None:
     """Move the grants' end (seconds since 1970) behind the product's back, and ring as an extension does."""
-    Grant.objects.filter(pk__in=ids).update(ends_at=datetime.fromtimestamp(at, UTC))
-    for grant in ids:
-        doorbell.ring(f"grant:{grant}")
-        doorbell.ring("sessions", grant=grant)
+    with transaction.atomic():
+        Grant.objects.filter(pk__in=ids).update(ends_at=datetime.fromtimestamp(at, UTC))
+        for grant in ids:
+            doorbell.ring(f"grant:{grant}")
+            doorbell.ring("sessions", grant=grant)
 
 
 def revoke(grant: str) -> dict[str, float]:

@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_otp",
+    "django_otp_webauthn",
     "django_htmx",
     "axes",
     "csp",
@@ -130,6 +131,12 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
+
+# Of django-otp-webauthn the house takes the device and its table; the ceremonies are services/passkeys.py's.
+OTP_WEBAUTHN_RP_ID = BREAKGLASS.public_host
+OTP_WEBAUTHN_RP_NAME = "Breakglass"
+OTP_WEBAUTHN_ALLOWED_ORIGINS = [BREAKGLASS.public_url]
+OTP_WEBAUTHN_ALLOW_PASSWORDLESS_LOGIN = False
 
 # Account and address together: a stranger elsewhere can't lock a responder out.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

@@ -18,6 +18,7 @@ from breakglass.models.person import Person
 from breakglass.models.person_certificate import PersonCertificate
 from breakglass.models.playbook import PlaybookVersion
 from breakglass.models.second_factor import RecoveryCode, RecoveryCodes, TotpFactor
+from breakglass.models.spent_challenge import SpentChallenge
 from breakglass.models.ssh_key import SshKey
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "RecoveryCode",
     "RecoveryCodes",
     "RequestedAsset",
+    "SpentChallenge",
     "SshKey",
     "TotpFactor",
 ]

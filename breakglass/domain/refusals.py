@@ -15,6 +15,13 @@ class RefusalCode(StrEnum):
     SECOND_FACTOR_REQUIRED = "second_factor_required"
     SECOND_FACTOR_WRONG = "second_factor_wrong"
     SECOND_FACTOR_USED = "second_factor_used"
+    PASSKEY_REFUSED = "passkey_refused"
+    PASSKEY_CLONED = "passkey_cloned"
+    ENROLMENT_CODE_WRONG = "enrolment_code_wrong"
+    LAST_FACTOR = "last_factor"
+    RECOVERY_TAKES_TWO = "recovery_takes_two"
+    MATCH_NUMBER_WRONG = "match_number_wrong"
+    TOO_MANY_REQUESTS = "too_many_requests"
     THROTTLED = "throttled"
     NOT_ALLOWED = "not_allowed"
     NOT_FOUND = "not_found"
@@ -57,6 +64,8 @@ class RefusalCode(StrEnum):
     KEY_UNPROVEN = "key_unproven"
     CERTIFICATE_REFUSED = "certificate_refused"
     CONNECT_CODE_WRONG = "connect_code_wrong"
+    TERMINAL_TICKET_WRONG = "terminal_ticket_wrong"
+    TERMINALS_FULL = "terminals_full"
     HOST_KEY_CHANGED = "host_key_changed"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_REFUSED = "upstream_refused"
@@ -128,6 +137,30 @@ WORDING: dict[RefusalCode, Wording] = {
     ),
     C.SECOND_FACTOR_USED: Wording(
         403, "That code has been used already.", "Each code counts once: wait for the next one."
+    ),
+    C.PASSKEY_REFUSED: Wording(
+        403, "Your passkey's answer doesn't count: {problem}.",
+        "Press the button again, or type a code of your authenticator app.",
+    ),
+    C.PASSKEY_CLONED: Wording(
+        403, "That passkey counts backwards: somebody may have a copy of it.",
+        "It opens nothing any more. Administrators were alarmed; use another factor.",
+    ),
+    C.ENROLMENT_CODE_WRONG: Wording(
+        403, "That enrolment code is wrong, used or too old.", "Ask an administrator for a new one: the page People issues it."
+    ),
+    C.LAST_FACTOR: Wording(
+        409, "That is your only second factor.", "Register another one first; an administrator can help when it is lost."
+    ),
+    C.RECOVERY_TAKES_TWO: Wording(
+        403, "A recovery takes two administrators, neither of them the person: {problem}.", "Ask another administrator."
+    ),
+    C.MATCH_NUMBER_WRONG: Wording(
+        403, "That isn't the number that the requester sees.",
+        "Ask them for it, by voice. If they asked for nothing, deny the request: somebody else is at it.",
+    ),
+    C.TOO_MANY_REQUESTS: Wording(
+        429, "You have asked {limit} times within an hour.", "Ask again in {minutes} min, or call one of the approvers."
     ),
     C.THROTTLED: Wording(429, "Too many wrong attempts.", "Try again in {seconds} s; nobody else is held up by this."),
     C.NOT_ALLOWED: Wording(403, "You may not {verb}.", "Ask {who}."),
@@ -213,6 +246,12 @@ WORDING: dict[RefusalCode, Wording] = {
     C.CONNECT_CODE_WRONG: Wording(
         403, "That connect code is wrong, used or too old.", "Take a new one on the page of your grant: it lives for 60 s."
     ),
+    C.TERMINAL_TICKET_WRONG: Wording(
+        403, "This terminal's ticket was used, is too old, or is somebody else's.", "Open a terminal anew: each opens once."
+    ),
+    C.TERMINALS_FULL: Wording(
+        503, "{limit} browser terminals are open {whose} already.", "Close one first, or use ssh: it has a place of its own."
+    ),
     C.HOST_KEY_CHANGED: Wording(
         502, "The host key of {asset} is not the one that was registered.",
         "Nothing was sent to it. Administrators were alarmed; they can tell a rebuilt machine from an impostor.",
@@ -269,6 +308,10 @@ _NEEDS: dict[RefusalCode, tuple[str, ...]] = {
     C.SECOND_FACTOR_REQUIRED: ("otp",),
     C.SECOND_FACTOR_WRONG: ("otp",),
     C.SECOND_FACTOR_USED: ("otp",),
+    C.PASSKEY_REFUSED: ("otp",),
+    C.PASSKEY_CLONED: ("otp",),
+    C.ENROLMENT_CODE_WRONG: ("enrolment_code",),
+    C.MATCH_NUMBER_WRONG: ("number",),
     C.REASON_MISSING: ("reason",),
     C.TOKEN_REQUIRED: ("token",),
     C.NO_GRANT: ("grant",),

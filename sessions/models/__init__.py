@@ -8,6 +8,7 @@ from sessions.models.receipt import Receipt
 from sessions.models.recording import Recording
 from sessions.models.review import Review
 from sessions.models.ssh_session import SSHSession
+from sessions.models.terminal_ticket import TerminalTicket
 from sessions.models.transcript import Transcript, TranscriptEntry
 from sessions.models.watch import ChatMessage, Kiosk, Watch
 
@@ -23,6 +24,7 @@ __all__ = [
     "Recording",
     "Review",
     "SSHSession",
+    "TerminalTicket",
     "Transcript",
     "TranscriptEntry",
     "Watch",

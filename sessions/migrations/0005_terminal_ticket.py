@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("breakglass", "0008_spent_challenges"),
+        ("breakglass", "0007_screens"),
         ("gateway", "0004_screens"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
-
 from django.conf import settings
 from django.db import models
 

@@ -57,6 +57,7 @@ ALLOWED: dict[Verb, set[str]] = {
     Verb.SEE_PLAYBOOKS: EVERYBODY,
     Verb.SEE_INCIDENTS: EVERYBODY,
     Verb.MANAGE_ASSETS: {"administrator"},
+    Verb.MANAGE_PEOPLE: {"administrator"},
     Verb.MANAGE_LOCKS: {"administrator"},
     Verb.OPEN_INCIDENT: EVERYBODY - {"reviewer", "auditor", "nobody"},
     Verb.CLOSE_INCIDENT: OWNERS | APPROVERS | {"administrator"},

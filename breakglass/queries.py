@@ -68,6 +68,11 @@ def playbooks_for(person: Person) -> list[PlaybookVersion]:
     return [version for version in current_playbooks() if groups & set(spec_of(version).requesters.groups)]
 
 
+def escorts_of(version: PlaybookVersion) -> frozenset[str]:
+    """The groups of which one must watch a session under it; empty where none is asked for."""
+    return frozenset(spec_of(version).escort or ())
+
+
 def rule_of(version: PlaybookVersion) -> approvals.Rule:
     spec = spec_of(version)
     return approvals.Rule(frozenset(spec.approvers.groups), spec.approvers.count)
@@ -255,7 +260,10 @@ def thing_of_grant(grant: Grant) -> Thing:
     deciding = Q(request_id=grant.request_id) | Q(request__extends=grant)
     approver_ids = frozenset(Approval.objects.filter(deciding).values_list("person_id", flat=True))
     return Thing(
-        owner_id=grant.person_id, approver_groups=rule_of(grant.playbook).groups, approver_ids=approver_ids
+        owner_id=grant.person_id,
+        approver_groups=rule_of(grant.playbook).groups,
+        approver_ids=approver_ids,
+        escort_groups=escorts_of(grant.playbook),
     )
 
 
@@ -266,14 +274,19 @@ def thing_of_incident(incident: Incident) -> Thing:
     return Thing(owner_id=incident.opened_by_id, approver_groups=groups)
 
 
-def seen_by(actor: Actor, *, owner: str, playbook: str) -> Q:
-    """`may(SEE_GRANT or SEE_SESSION)` as a condition, and SEE_REQUEST but for supervisors: one's own, those of playbooks that one approves,
-    or all for whoever looks after everything. `owner` and `playbook` are the paths to them. A test compares the two."""
+def seen_by(actor: Actor, *, owner: str, playbook: str, escorts: bool = False) -> Q:
+    """`may(SEE_GRANT)` as a condition, and SEE_REQUEST but for supervisors: one's own, those of playbooks that one
+    approves, or all for whoever looks after everything; with `escorts` SEE_SESSION: also those that one escorts. `owner`
+    and `playbook` are the paths to them. A test compares the two."""
     if not actor.active:
         return Q(pk__in=())
     if actor.groups & {permissions.REVIEWERS, permissions.AUDITORS, permissions.ADMINISTRATORS}:
         return Q()
-    approved = [v.pk for v in PlaybookVersion.objects.all() if rule_of(v).groups & actor.groups]
+    approved = [
+        version.pk
+        for version in PlaybookVersion.objects.all()
+        if (rule_of(version).groups | (escorts_of(version) if escorts else frozenset())) & actor.groups
+    ]
     return Q(**{owner: actor.id}) | Q(**{f"{playbook}__in": approved})
 
 

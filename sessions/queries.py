@@ -53,9 +53,10 @@ def thing_of_session(session: SSHSession) -> Thing:
 
 
 def sessions_for(person: Person, wanted: SessionFilter) -> QuerySet[SSHSession]:
-    """Newest first: one's own, those under playbooks that one approves (who may end them must find them), and
-    everybody's for reviewers, auditors and administrators."""
-    found = _SESSIONS.filter(seen_by(actor_of(person), owner="person", playbook="grant__playbook"))
+    """Newest first: one's own, those under playbooks that one approves or escorts (who may end or watch them must find
+    them), and everybody's for reviewers, auditors and administrators."""
+    seen = seen_by(actor_of(person), owner="person", playbook="grant__playbook", escorts=True)
+    found = _SESSIONS.filter(seen)
     conditions = Q()
     if wanted.person:
         conditions &= Q(person__username=storable(wanted.person))

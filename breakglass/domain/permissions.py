@@ -28,6 +28,8 @@ class Verb(StrEnum):
     KILL_SESSION = "end this session"
     FREEZE_SESSION = "freeze this session"
     UNFREEZE_SESSION = "unfreeze this session"
+    WATCH_SESSION = "watch this session"
+    CHAT_SESSION = "write beside this session"
     LIST_SESSIONS = "list everybody's sessions"
     SEE_ENDS = "see how fast sessions end"
     SIGN_REVIEW = "sign this review"
@@ -50,12 +52,14 @@ WHO_CAN: dict[Verb, str] = {
     Verb.SEE_GRANT: "its holder, an approver or an auditor",
     Verb.RELEASE_GRANT: "its holder",
     Verb.REVOKE_GRANT: "one of the playbook's approvers or an administrator",
-    Verb.SEE_SESSION: "the person of the session, an approver, a reviewer or an auditor",
+    Verb.SEE_SESSION: "the person of the session, an approver, an escort, a reviewer or an auditor",
     Verb.REPLAY_SESSION: "the person of the session, a reviewer or an auditor",
     Verb.HOLD_RECORDING: "an auditor who neither asked nor approved",
     Verb.KILL_SESSION: "one of the playbook's approvers or an administrator",
     Verb.FREEZE_SESSION: "one of the playbook's approvers or an administrator",
     Verb.UNFREEZE_SESSION: "one of the playbook's approvers or an administrator, not the person of the session",
+    Verb.WATCH_SESSION: "an approver, an escort, a reviewer, an auditor or an administrator",
+    Verb.CHAT_SESSION: "the person of the session, or whoever may watch it",
     Verb.LIST_SESSIONS: "a reviewer or an auditor",
     Verb.SEE_ENDS: "a reviewer, an auditor or an administrator",
     Verb.SIGN_REVIEW: "a reviewer who neither asked nor approved",
@@ -87,6 +91,7 @@ class Thing:
     owner_id: UUID | None = None
     approver_groups: frozenset[str] = frozenset()
     approver_ids: frozenset[UUID] = frozenset()
+    escort_groups: frozenset[str] = frozenset()
 
 
 NOTHING = Thing()
@@ -98,6 +103,8 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
         return False
     owns = thing.owner_id is not None and thing.owner_id == actor.id
     approves = bool(actor.groups & thing.approver_groups)
+    # Who is watched is never their own escort.
+    escorts = bool(actor.groups & thing.escort_groups) and not owns
     reviews = REVIEWERS in actor.groups
     audits = AUDITORS in actor.groups
     administers = ADMINISTRATORS in actor.groups
@@ -107,7 +114,12 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
         case Verb.SEE_REQUEST | Verb.SEE_GRANT | Verb.SEE_SESSION:
             # Supervisors are woken when nobody answers a request: they see what they were woken for.
             woken = verb is Verb.SEE_REQUEST and SUPERVISORS in actor.groups
-            return owns or approves or reviews or audits or administers or woken
+            escorts = escorts and verb is Verb.SEE_SESSION
+            return owns or approves or reviews or audits or administers or woken or escorts
+        case Verb.CHAT_SESSION:
+            return owns or approves or reviews or audits or administers or escorts
+        case Verb.WATCH_SESSION:
+            return (approves or reviews or audits or administers or escorts) and not owns
         case Verb.WITHDRAW_REQUEST | Verb.RELEASE_GRANT:
             return owns
         case Verb.REVOKE_GRANT | Verb.KILL_SESSION | Verb.FREEZE_SESSION:

@@ -10,7 +10,12 @@ import pytest
 from breakglass.domain.permissions import WHO_CAN, Actor, Thing, Verb, may
 
 OWNER, OTHER, DECIDER = uuid4(), uuid4(), uuid4()
-THING = Thing(owner_id=OWNER, approver_groups=frozenset({"ot-leads"}), approver_ids=frozenset({DECIDER}))
+THING = Thing(
+    owner_id=OWNER,
+    approver_groups=frozenset({"ot-leads"}),
+    approver_ids=frozenset({DECIDER}),
+    escort_groups=frozenset({"plant-staff"}),
+)
 
 # Who is who: (id, groups).
 ROLES = {
@@ -23,14 +28,16 @@ ROLES = {
     "auditor": (OTHER, {"auditors"}),
     "administrator": (OTHER, {"administrators"}),
     "supervisor": (OTHER, {"supervisors"}),
+    "escort": (OTHER, {"plant-staff"}),
     "nobody": (OTHER, set[str]()),
     # Two hats: the rule about the person beats the role.
     "owner and reviewer": (OWNER, {"responders", "reviewers"}),
     "decider and reviewer": (DECIDER, {"ot-leads", "reviewers"}),
     "owner and approver": (OWNER, {"responders", "ot-leads"}),
+    "owner and escort": (OWNER, {"responders", "plant-staff"}),
 }
 EVERYBODY = set(ROLES)
-OWNERS = {"owner", "owner and reviewer", "owner and approver"}
+OWNERS = {"owner", "owner and reviewer", "owner and approver", "owner and escort"}
 APPROVERS = {"approver", "decider", "decider and reviewer", "owner and approver"}
 REVIEWING = {"reviewer", "owner and reviewer", "decider and reviewer"}
 SEES = OWNERS | APPROVERS | REVIEWING | {"auditor", "administrator"}
@@ -38,7 +45,9 @@ SEES = OWNERS | APPROVERS | REVIEWING | {"auditor", "administrator"}
 ALLOWED: dict[Verb, set[str]] = {
     Verb.SEE_REQUEST: SEES | {"supervisor"},
     Verb.SEE_GRANT: SEES,
-    Verb.SEE_SESSION: SEES,
+    Verb.SEE_SESSION: SEES | {"escort"},
+    Verb.WATCH_SESSION: (SEES | {"escort"}) - OWNERS,
+    Verb.CHAT_SESSION: SEES | {"escort"},
     Verb.WITHDRAW_REQUEST: OWNERS,
     Verb.RELEASE_GRANT: OWNERS,
     Verb.REVOKE_GRANT: APPROVERS | {"administrator"},

@@ -23,7 +23,8 @@ from breakglass import doorbell
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.models import Grant, Person, PersonCertificate, SshKey
-from breakglass.services import audit, grants, keys, second_factor, vault
+from breakglass.services import audit, grants, keys, step_up, vault
+from breakglass.services.step_up import Answer
 from breakglass.services.keys import ParsedKey
 from breakglass.services.ssh_wire import Fields, string, u32, u64
 
@@ -31,6 +32,19 @@ PURPOSE = "ca:people"
 USER = 1
 SKEW = timedelta(seconds=60)
 SUFFIX = "-cert-v01@openssh.com"
+# Critical options of our own, so that who doesn't know them refuses: a browser's terminal comes from the web process,
+# and is somebody's elsewhere. Only this CA can say whose, and only the gateway reads it.
+CLIENT_ADDRESS = "client-address@breakglass"
+FACTOR = "factor@breakglass"
+LONGEST_FOR_A_BROWSER = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Browser:
+    """Whom a browser terminal is for: the browser's own address, and the second factor given for it there."""
+
+    address: str
+    factor: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,17 @@ def issue(
     except Refused as refused:
         audit.record_refusal(AuditTag.CERTIFICATE_REFUSED, refused, actor=person, subject=grant, now=now)
         raise
+
+
+def issue_to_browser(
+    person: Person, grant_id: UUID, line: str, browser: Browser, now: datetime, lives: timedelta
+) -> Issued:
+    """Certify the web process's key of the moment, in the caller's transaction, for a person who has proved both
+    factors in their browser: good for at most 60 s. Raises Refused: whatever is against the grant or the key.
+    """
+    grant = grants.held(grant_id, person, now)
+    lives = min(lives, LONGEST_FOR_A_BROWSER)
+    return _issue(grant, _own_key(person, line), None, browser.factor, now, browser=browser, lives=lives)
 
 
 def revoke(person: Person, serial: int, now: datetime) -> PersonCertificate:
@@ -142,9 +167,19 @@ def _address(text: str) -> str | None:
         raise refuse(RefusalCode.BAD_INPUT, problem=problem, needs=("source_address",)) from None
 
 
-def _issue(grant: Grant, key: ParsedKey, source: str | None, factor: str, now: datetime) -> Issued:
+def _issue(
+    grant: Grant,
+    key: ParsedKey,
+    source: str | None,
+    factor: str,
+    now: datetime,
+    *,
+    browser: Browser | None = None,
+    lives: timedelta | None = None,
+) -> Issued:
     # Until an armed grant's clock has started its end isn't known: then its latest possible one.
     until = grant.ends_at or (grant.use_by or now) + timedelta(minutes=grant.minutes)
+    until = until if lives is None else min(until, now + lives)
     with transaction.atomic():
         row = PersonCertificate.objects.create(
             serial=secrets.randbits(62) + 1,
@@ -158,15 +193,17 @@ def _issue(grant: Grant, key: ParsedKey, source: str | None, factor: str, now: d
             issued_at=now,
         )
         data = _named(row) | {"factor": factor, "source_address": source, "valid_until": row.valid_until}
+        if browser is not None:
+            data["browser"] = browser.address
         audit.append(AuditTag.CERTIFICATE_ISSUED, actor=grant.person, subject=grant, now=now, data=data)
-    return Issued(row, _sign(row, key))
+    return Issued(row, _sign(row, key, browser))
 
 
 def _named(row: PersonCertificate) -> dict[str, object]:
     return {"serial": str(row.serial), "fingerprint": row.key_fingerprint}
 
 
-def _sign(row: PersonCertificate, key: ParsedKey) -> str:
+def _sign(row: PersonCertificate, key: ParsedKey, browser: Browser | None) -> str:
     name = certificate_type(key.type)
     fields = Fields(key.blob)
     fields.string()
@@ -181,7 +218,7 @@ def _sign(row: PersonCertificate, key: ParsedKey) -> str:
             string(string(row.person.username)),
             u64(int(row.valid_from.timestamp())),
             u64(int(row.valid_until.timestamp())),
-            string(_critical_options(row)),
+            string(_critical_options(row, browser)),
             string(b""),
             string(b""),
             string(ca_blob()),
@@ -191,9 +228,12 @@ def _sign(row: PersonCertificate, key: ParsedKey) -> str:
     return f"{name} {base64.b64encode(body + string(signature)).decode()} breakglass-{row.serial}"
 
 
-def _critical_options(row: PersonCertificate) -> bytes:
+def _critical_options(row: PersonCertificate, browser: Browser | None) -> bytes:
     """In the order of their names, as the format wants them."""
     options = b""
+    if browser is not None:
+        options += string(CLIENT_ADDRESS) + string(string(browser.address))
+        options += string(FACTOR) + string(string(browser.factor))
     if row.source_address:
         network = ipaddress.ip_network(row.source_address)
         options += string("source-address") + string(string(str(network)))

@@ -119,6 +119,9 @@ class Visitor:
             pep.note_refusal(refused, actor=claim.identity, asset=address.asset or "", address=self.address)
             raise
         self.factor = proof.factor
+        # Strangers are counted where they come from, which for a browser's terminal is the web process; what this
+        # person does is written down as theirs, where they are.
+        self.address = proof.address or self.address
         return proof
 
     def redeem(self, address: Address, typed: str) -> Proof:

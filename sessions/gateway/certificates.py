@@ -14,7 +14,7 @@ from datetime import datetime
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from breakglass.services.certificates import USER, certificate_type
+from breakglass.services.certificates import CLIENT_ADDRESS, FACTOR, USER, Browser, certificate_type
 from breakglass.services.keys import ECDSA, FIDO_ECDSA, FIDO_ED25519
 from breakglass.services.ssh_wire import Fields, string
 
@@ -96,6 +96,8 @@ def is_for(certificate: Certificate, username: str) -> bool:
 def objection(certificate: Certificate, address: str, now: datetime) -> str:
     """What the certificate itself says against its use from there and now, in words; empty where it says nothing."""
     for name, data in certificate.critical.items():
+        if name in (CLIENT_ADDRESS, FACTOR):
+            continue  # they say something, and demand nothing: see `browser`
         if name not in (SOURCE_ADDRESS, VERIFY_REQUIRED):
             shown = "".join(c for c in name if c.isascii() and c.isprintable())[:40]
             return f"it demands what isn't known here ({shown})"
@@ -109,6 +111,22 @@ def objection(certificate: Certificate, address: str, now: datetime) -> str:
     if seconds >= certificate.valid_before:
         return "it is over"
     return ""
+
+
+def browser(certificate: Certificate) -> Browser | None:
+    """Whose browser the web process speaks for with it, where it is such a one. Only for what the CA signed. Raises
+    ValueError where it says half of that, or what is no address."""
+    if CLIENT_ADDRESS not in certificate.critical and FACTOR not in certificate.critical:
+        return None
+    address = ipaddress.ip_address(_one(certificate.critical.get(CLIENT_ADDRESS, b"")))
+    return Browser(str(address), _one(certificate.critical.get(FACTOR, b"")))
+
+
+def _one(packed: bytes) -> str:
+    fields = Fields(packed)
+    text = fields.text()
+    fields.end()
+    return text
 
 
 def _principals(packed: bytes) -> tuple[str, ...]:

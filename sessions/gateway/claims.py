@@ -30,14 +30,18 @@ class Claim:
     certificate: PersonCertificate | None = None
     verify_required: bool = False
     objection: Refusal | None = None
+    browser: books.Browser | None = None
 
 
 @dataclass(frozen=True)
 class Proof:
-    """Who it is. `factor` names the second factor where the proof holds one; without it a code is asked for."""
+    """Who it is. `factor` names the second factor where the proof holds one; without it a code is asked for.
+    `address`: where the person is, when that isn't where the connection comes from.
+    """
 
     identity: Identity
     factor: str = ""
+    address: str = ""
 
 
 def claim(address: Address, offer: Offer, peer: str) -> Claim | None:
@@ -75,6 +79,8 @@ def prove(held: Claim, signed: Signed) -> Proof:
         if held.certificate is not None:
             books.note_use(held.certificate, now)
             factor = f"certificate:{held.certificate.serial}"
+    if held.browser is not None:
+        return Proof(held.identity, f"browser, {held.browser.factor}, {factor}", held.browser.address)
     return Proof(held.identity, factor)
 
 
@@ -108,6 +114,10 @@ def _by_certificate(address: Address, offer: Offer, shown: Certificate, peer: st
     row = books.find(shown.serial, address.person, fingerprint)
     if row is None or not _leads_to(row, address):
         return None
+    try:
+        browser = certificates.browser(shown)
+    except ValueError:
+        return None
     now = clock.now()
     problem = certificates.objection(shown, peer, now) or books.objection(row, now)
     identity = Identity(row.person_id, row.person.username, fingerprint, row.grant_id, row.serial)
@@ -118,6 +128,7 @@ def _by_certificate(address: Address, offer: Offer, shown: Certificate, peer: st
         row,
         verify_required=certificates.VERIFY_REQUIRED in shown.critical or bool(key and key.verify_required),
         objection=refusal(RefusalCode.CERTIFICATE_REFUSED, problem=problem) if problem else None,
+        browser=browser,
     )
 
 

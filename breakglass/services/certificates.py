@@ -23,8 +23,7 @@ from breakglass import doorbell
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.models import Grant, Person, PersonCertificate, SshKey
-from breakglass.services import audit, grants, keys, step_up, vault
-from breakglass.services.step_up import Answer
+from breakglass.services import audit, grants, keys, second_factor, vault
 from breakglass.services.keys import ParsedKey
 from breakglass.services.ssh_wire import Fields, string, u32, u64
 

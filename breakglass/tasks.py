@@ -7,7 +7,7 @@ from uuid import UUID
 from celery import shared_task
 
 from breakglass import clock
-from breakglass.services import extensions, grants, notices, requests
+from breakglass.services import extensions, grants, notices, override, requests
 
 
 @shared_task(name="breakglass.sweep")
@@ -16,6 +16,7 @@ def sweep() -> None:
     now = clock.now()
     grants.expire_due(now)
     requests.escalate_due(now)
+    override.offer_due(now)
     requests.lapse_due(now)
     extensions.withdraw_moot(now)
 

@@ -19,6 +19,7 @@ SUPERVISORS = "supervisors"
 class Verb(StrEnum):
     SEE_REQUEST = "see this request"
     WITHDRAW_REQUEST = "withdraw this request"
+    OVERRIDE_REQUEST = "decide on this request alone"
     SEE_GRANT = "see this grant"
     RELEASE_GRANT = "release this grant"
     REVOKE_GRANT = "revoke this grant"
@@ -49,6 +50,7 @@ class Verb(StrEnum):
 WHO_CAN: dict[Verb, str] = {
     Verb.SEE_REQUEST: "the requester, an approver, a supervisor or an auditor",
     Verb.WITHDRAW_REQUEST: "the requester",
+    Verb.OVERRIDE_REQUEST: "a supervisor who didn't ask",
     Verb.SEE_GRANT: "its holder, an approver or an auditor",
     Verb.RELEASE_GRANT: "its holder",
     Verb.REVOKE_GRANT: "one of the playbook's approvers or an administrator",
@@ -122,6 +124,8 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
             return (approves or reviews or audits or administers or escorts) and not owns
         case Verb.WITHDRAW_REQUEST | Verb.RELEASE_GRANT:
             return owns
+        case Verb.OVERRIDE_REQUEST:
+            return SUPERVISORS in actor.groups and not owns
         case Verb.REVOKE_GRANT | Verb.KILL_SESSION | Verb.FREEZE_SESSION:
             return approves or administers
         case Verb.UNFREEZE_SESSION:

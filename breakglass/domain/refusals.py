@@ -47,6 +47,9 @@ class RefusalCode(StrEnum):
     OWN_REQUEST = "own_request"
     ALREADY_DECIDED = "already_decided"
     NOT_AN_APPROVER = "not_an_approver"
+    OVERRIDE_NOT_OFFERED = "override_not_offered"
+    OVERRIDE_TOO_EARLY = "override_too_early"
+    OVERRIDE_BLOCKED = "override_blocked"
     INCIDENT_CLOSED = "incident_closed"
     INCIDENT_BUSY = "incident_busy"
     PLAYBOOK_RETIRED = "playbook_retired"
@@ -206,6 +209,15 @@ WORDING: dict[RefusalCode, Wording] = {
     C.OWN_REQUEST: Wording(403, "Nobody decides on their own request.", "Asked were: {who}."),
     C.ALREADY_DECIDED: Wording(409, "You have decided on this request already.", "It waits for others."),
     C.NOT_AN_APPROVER: Wording(403, "The playbook doesn't name you as an approver.", "Asked were: {who}."),
+    C.OVERRIDE_NOT_OFFERED: Wording(
+        403, "Nobody decides on this request alone: {why}.", "Its approvers were asked; call them."
+    ),
+    C.OVERRIDE_TOO_EARLY: Wording(
+        409, "The approvers may still answer: nobody decides alone before {at} UTC.", "Call them, or come back then."
+    ),
+    C.OVERRIDE_BLOCKED: Wording(
+        409, "No override for this person: {overdue}.", "It opens again once a reviewer has signed that review. Call the approvers."
+    ),
     C.INCIDENT_CLOSED: Wording(409, "The incident {incident} is closed.", "Open a new one, or pick one that is open."),
     C.INCIDENT_BUSY: Wording(
         409, "The incident {incident} can't close yet: {what}.", "See to that first, then close it."

@@ -87,10 +87,10 @@ def _refuse_unfit(
     if verdict is Verdict.DENIED and not comment:
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why: the requester reads it.", needs=("comment",))
     if verdict is Verdict.APPROVED:
-        _refuse_standing(request, now)
+        refuse_standing(request, now)
 
 
-def _refuse_standing(request: AccessRequest, now: datetime) -> None:
+def refuse_standing(request: AccessRequest, now: datetime) -> None:
     """What was fine when it was asked may be locked, closed or disabled now. The pinned version is what counts."""
     if request.extends_id is not None:
         extensions.refuse_unfit(request, now)

@@ -49,6 +49,7 @@ ALLOWED: dict[Verb, set[str]] = {
     Verb.WATCH_SESSION: (SEES | {"escort"}) - OWNERS,
     Verb.CHAT_SESSION: SEES | {"escort"},
     Verb.WITHDRAW_REQUEST: OWNERS,
+    Verb.OVERRIDE_REQUEST: {"supervisor"},
     Verb.RELEASE_GRANT: OWNERS,
     Verb.REVOKE_GRANT: APPROVERS | {"administrator"},
     Verb.KILL_SESSION: APPROVERS | {"administrator"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
@@ -32,9 +31,6 @@ from breakglass.models import (
 )
 from playbooks.digest import digest_of
 from playbooks.schema import PlaybookSpec
-
-USUAL_HOURS = range(6, 19)
-
 
 # --- playbooks
 
@@ -342,26 +338,6 @@ def inbox_of(person: Person, now: datetime) -> list[AccessRequest]:
     waiting = pending.exclude(approvals__person=person).exclude(extends__state__in=ENDED)
     waiting = waiting.order_by("submitted_at", "number")
     return [request for request in waiting if groups & rule_of(request.playbook).groups]
-
-
-def unusual_facts(request: AccessRequest) -> list[str]:
-    """What an approver should notice, in words."""
-    found = []
-    earlier = AccessRequest.objects.filter(requester=request.requester, submitted_at__lt=request.submitted_at)
-    if not earlier.filter(playbook__slug=request.playbook.slug).exists():
-        found.append("First use of this playbook by this person")
-    local = request.submitted_at.astimezone(ZoneInfo(settings.BREAKGLASS.time_zone))
-    if local.hour not in USUAL_HOURS or local.weekday() >= 5:
-        found.append(f"Outside usual hours ({local:%a %H:%M} {settings.BREAKGLASS.time_zone})")
-    today = earlier.filter(submitted_at__gte=local.replace(hour=0, minute=0, second=0, microsecond=0)).count()
-    if today:
-        found.append(f"Request number {today + 1} by this person today")
-    if earlier.filter(state=RequestState.DENIED, incident=request.incident).exists():
-        found.append("An earlier request for this incident was denied")
-    old = sorted(asset.name for asset in request.assets.all() if asset.legacy_algorithms)
-    if old:
-        found.append(f"{', '.join(old)}: reached with old, weak SSH algorithms, as an administrator allowed")
-    return found
 
 
 # --- grants, incidents, notices

@@ -20,6 +20,7 @@ from breakglass.domain.permissions import Verb
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Incident, Person
 from breakglass.services import approvals, requests
+from breakglass.unusual import unusual_facts
 
 router = Router(tags=["requests"])
 
@@ -181,7 +182,7 @@ def detail(person: Person, request_id: UUID, now: datetime) -> dict[str, Any]:
     decides = (
         row.requester_id != person.pk and queries.groups_of(person) & queries.rule_of(row.playbook).groups
     )
-    return shapes.request(row, now) | {"unusual": queries.unusual_facts(row) if decides else []}
+    return shapes.request(row, now) | {"unusual": unusual_facts(row) if decides else []}
 
 
 def _id(ref: str) -> UUID:

@@ -20,6 +20,7 @@ from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal, r
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Person
 from breakglass.services import approvals
+from breakglass.unusual import unusual_facts, unusual_facts_of
 from breakglass.web import live, reads
 from breakglass.web.cards import card_of
 from breakglass.web.code_form import code_field
@@ -107,7 +108,7 @@ def _page(
         "refusal": refused,
         "closed": closed,
         "open": closed is None,
-        "unusual": queries.unusual_facts(ask) if closed is None else [],
+        "unusual": unusual_facts(ask) if closed is None else [],
         "slots": slots_of(ask, card),
         **_until(ask, now),
     }
@@ -152,7 +153,9 @@ def _approver(request: HttpRequest) -> Person:
 
 def _context(person: Person, now: datetime) -> dict[str, Any]:
     waiting = []
-    for ask in queries.inbox_of(person, now):
+    asks = queries.inbox_of(person, now)
+    unusual = unusual_facts_of(asks)
+    for ask in asks:
         card = card_of(ask.playbook)
         given = sum(row.verdict == Verdict.APPROVED for row in ask.approvals.all())
         waiting.append(
@@ -160,7 +163,7 @@ def _context(person: Person, now: datetime) -> dict[str, Any]:
                 "ask": ask,
                 "card": card,
                 "assets": sorted(asset.name for asset in ask.assets.all()),
-                "unusual": queries.unusual_facts(ask),
+                "unusual": unusual[ask.pk],
                 "progress": f"{given} of {card.count}" if card.count > 1 else "waiting",
                 **_until(ask, now),
             }

@@ -15,6 +15,7 @@ from breakglass import clock, queries, shapes
 from breakglass.domain.refusals import RefusalCode, Refused
 from breakglass.models import AccessRequest, Grant, PlaybookVersion
 from breakglass.services import extensions
+from breakglass.unusual import unusual_facts
 from sessions.gateway import commands
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.commands.asking import answer_to
@@ -124,7 +125,7 @@ def _choose(talk: Talk, choices: dict[str, str]) -> str:
 def _deciding(row: AccessRequest) -> Callable[[Talk], None]:
     def pick(talk: Talk) -> None:
         with borrowed_db():
-            unusual = queries.unusual_facts(row)
+            unusual = unusual_facts(row)
         talk.say(f"{row.label}: {plea_line(row)}")
         for fact in unusual:
             talk.say(f"  unusual: {fact}")

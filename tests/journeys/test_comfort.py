@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from breakglass.demo.place import ROOT
 from tests.journeys.conftest import DESK, PHONE, Visit
 from tests.support.browser import picture
 from tests.support.needs import requires
@@ -52,6 +53,20 @@ NAMELESS = """() => [...document.querySelectorAll('a, button, input:not([type=hi
   .map((e) => e.outerHTML.slice(0, 80))"""
 
 
+AXE = ROOT / "node_modules/axe-core/axe.min.js"
+# Levels A and AA of WCAG 2.0 to 2.2, and what axe calls good practice.
+RULES = """async () => { const found = await axe.run(document, {runOnly: {type: 'tag', values:
+    ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}});
+  return found.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(' | ')); }"""
+
+
+def axe(page: Page) -> list[str]:
+    """What axe-core holds against the page as it is now."""
+    page.evaluate(AXE.read_text())
+    found: list[str] = page.evaluate(RULES)
+    return found
+
+
 @requires("chromium")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("who", list(PAGES))
@@ -65,6 +80,7 @@ def test_every_page_is_readable_on_a_phone(visit: Visit, who: str, dark: bool) -
         problems += [f"{path} {what}: {found}" for what, script in
                      (("contrast", CONTRAST), ("too small", TINY), ("no name", NAMELESS))
                      for found in page.evaluate(script)]  # fmt: skip
+        problems += [f"{path} axe: {found}" for found in axe(page)]
         name = path.strip("/").replace("/", "-") or "start"
         picture(page, f"page {name} {who} {'dark' if dark else 'light'} phone")
     assert problems == []

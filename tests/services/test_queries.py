@@ -10,6 +10,7 @@ from breakglass import queries
 from breakglass.domain.permissions import Verb, may
 from breakglass.models import AccessRequest, Grant
 from breakglass.services import approvals, grants, people
+from breakglass.unusual import unusual_facts
 from sessions import queries as data_plane
 from sessions.models import SSHSession
 from sessions.queries import SessionFilter
@@ -93,20 +94,20 @@ def test_live_grants_are_those_that_run_or_wait_at_this_moment(scene: Scene) -> 
 
 
 def test_a_first_and_only_request_at_noon_on_a_monday(scene: Scene) -> None:
-    assert queries.unusual_facts(scene.asked()) == ["First use of this playbook by this person"]
+    assert unusual_facts(scene.asked()) == ["First use of this playbook by this person"]
 
 
 def test_the_second_of_a_day_and_one_after_a_no(scene: Scene) -> None:
     first = scene.asked()
     approvals.deny(first.pk, scene.cast.ada, scene.code(scene.cast.ada), "no", scene.now)
     scene.time.forward(minutes=10)
-    assert queries.unusual_facts(scene.asked()) == [
+    assert unusual_facts(scene.asked()) == [
         "Request number 2 by this person today",
         "An earlier request for this incident was denied",
     ]
     scene.time.forward(days=1)
     other = house.incident(scene.cast.rita, scene.now)
-    assert queries.unusual_facts(scene.asked(case=other)) == []
+    assert unusual_facts(scene.asked(case=other)) == []
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_the_second_of_a_day_and_one_after_a_no(scene: Scene) -> None:
 )
 def test_nights_and_weekends_are_outside_usual_hours(scene: Scene, offset: timedelta, unusual: bool) -> None:
     scene.time.set_wall(scene.now + offset)
-    assert any("Outside usual hours" in fact for fact in queries.unusual_facts(scene.asked())) is unusual
+    assert any("Outside usual hours" in fact for fact in unusual_facts(scene.asked())) is unusual
 
 
 # --- lists of sessions

@@ -32,16 +32,16 @@ def scene(_set: Scene, db: None) -> Scene:
 @pytest.fixture
 def enter() -> Enter:
     """`enter("rita")`: a browser in which Rita has logged in with both factors; "nobody" has not."""
+    return browser_of
 
-    def into(username: str) -> Client:
-        client = Client()
-        if username == "nobody":
-            return client
-        person = stage.person(username)
-        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-        session = client.session
-        session["otp_device_id"] = TotpFactor.objects.get(user=person).persistent_id
-        session.save()
+
+def browser_of(username: str) -> Client:
+    client = Client()
+    if username == "nobody":
         return client
-
-    return into
+    person = stage.person(username)
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    session = client.session
+    session["otp_device_id"] = TotpFactor.objects.get(user=person).persistent_id
+    session.save()
+    return client

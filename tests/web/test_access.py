@@ -142,7 +142,7 @@ def test_what_is_hidden_reads_like_what_is_not_there(scene: Scene, enter: Enter)
         "/sessions/{ended_session}/",
         "/sessions/{ended_session}/recording.cast",
     ):
-        hidden = rob.get(_path(path, scene)).content.decode()
+        hidden = rob.get(path_of(path, scene)).content.decode()
         absent = rob.get(re.sub(r"\{\w+\}", NOTHING, path)).content.decode()
         plain = re.compile(r"<time.*?</time>|server-now=\"\d+\"|value=\"\w{64}\"|data-until=\"\d+\"")
         assert plain.sub("", hidden) == plain.sub("", absent)
@@ -159,7 +159,7 @@ def test_a_password_alone_opens_nothing(scene: Scene) -> None:
     client.force_login(stage.person("otto"), backend="django.contrib.auth.backends.ModelBackend")
     for row in TABLE:
         if row.method == "GET" and not row.path.startswith("/login/"):
-            assert client.get(_path(row.path, scene)).status_code == 302
+            assert client.get(path_of(row.path, scene)).status_code == 302
 
 
 def test_a_disabled_person_is_out_at_once(scene: Scene, enter: Enter) -> None:
@@ -169,13 +169,13 @@ def test_a_disabled_person_is_out_at_once(scene: Scene, enter: Enter) -> None:
     person.is_active = False
     person.save()
     assert rita.get("/").status_code == 302
-    assert rita.post(_path("/grants/{grant}/release/", scene)).status_code == 302
+    assert rita.post(path_of("/grants/{grant}/release/", scene)).status_code == 302
     assert Grant.objects.get(request_id=scene.armed).state == "armed"
 
 
 def _answer(client: Client, scene: Scene, row: Row, who: str) -> int:
     body = {name: _value(value, scene, who) for name, value in (row.body or {}).items()}
-    path = _path(row.path, scene)
+    path = path_of(row.path, scene)
     with transaction.atomic():
         response = client.get(path) if row.method == "GET" else client.post(path, body)
         transaction.set_rollback(True)
@@ -185,10 +185,10 @@ def _answer(client: Client, scene: Scene, row: Row, who: str) -> int:
 def _value(value: object, scene: Scene, who: str) -> str:
     if value is CODE:
         return "000000" if who == "nobody" else stage.fresh_code(who, clock.now())
-    return _path(str(value), scene)
+    return path_of(str(value), scene)
 
 
-def _path(path: str, scene: Scene) -> str:
+def path_of(path: str, scene: Scene) -> str:
     grant = Grant.objects.get(request_id=scene.armed)
     key = stage.person("rita").ssh_keys.get()
     return path.format(**vars(scene), grant=grant.pk, key=key.pk, nothing=NOTHING, serial=4711, file="9.1")

@@ -6,6 +6,7 @@ import argparse
 
 from breakglass import clock, queries, shapes
 from breakglass.services import approvals
+from breakglass.unusual import unusual_facts
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.commands.asking import find_request
 from sessions.gateway.commands.looking import plea_line
@@ -24,7 +25,7 @@ def _decide(talk: Talk, said: argparse.Namespace, verb: str) -> Answer:
     with borrowed_db():
         wanted = find_request(talk.person(), said.request)
         talk_lines = [f"{wanted.label}: {plea_line(wanted)}"]
-        talk_lines += [f"  unusual: {fact}" for fact in queries.unusual_facts(wanted)]
+        talk_lines += [f"  unusual: {fact}" for fact in unusual_facts(wanted)]
     talk.say("\n".join(talk_lines))
     comment = said.comment
     if comment is None:

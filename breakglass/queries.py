@@ -7,7 +7,8 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Prefetch, Q, QuerySet
+from django_otp_webauthn.models import WebAuthnCredential
 
 from breakglass.domain import approvals, permissions, policy
 from breakglass.domain.approvals import Verdict
@@ -125,11 +126,13 @@ class PeopleFacts(dict[UUID, policy.PersonFacts]):
 
 def people_facts(ids: Collection[UUID]) -> PeopleFacts:
     """Of many people, fresh from the database, in one query."""
-    confirmed = TotpFactor.objects.filter(user=OuterRef("pk"), confirmed=True)
+    app = TotpFactor.objects.filter(user=OuterRef("pk"), confirmed=True)
+    passkey = WebAuthnCredential.objects.filter(user=OuterRef("pk"), confirmed=True)
+    either = ExpressionWrapper(Exists(app) | Exists(passkey), output_field=BooleanField())
     rows = (
         Person.objects.filter(pk__in=ids)
         .order_by()
-        .values_list("pk", "username", "is_active", Exists(confirmed), "groups__name")
+        .values_list("pk", "username", "is_active", either, "groups__name")
     )
     groups: dict[UUID, set[str]] = {}
     found: dict[UUID, tuple[str, bool, bool]] = {}

@@ -4,17 +4,16 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('breakglass', '0007_screens'),
+        ("breakglass", "0007_screens"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SpentChallenge',
+            name="SpentChallenge",
             fields=[
-                ('sha256', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('spent_at', models.DateTimeField(db_index=True)),
+                ("sha256", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("spent_at", models.DateTimeField(db_index=True)),
             ],
         ),
     ]

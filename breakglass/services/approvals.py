@@ -25,28 +25,28 @@ from breakglass.queries import (
     submit_facts,
     thing_of_request,
 )
-from breakglass.services import audit, extensions, grants, notices, requests, second_factor
-from breakglass.services.second_factor import FactorProof
+from breakglass.services import audit, extensions, grants, notices, requests, step_up
+from breakglass.services.step_up import Answer, FactorProof
 
 MOST_COMMENT = 2000
 
 
-def approve(request_id: UUID, person: Person, code: str, comment: str, now: datetime) -> AccessRequest:
+def approve(request_id: UUID, person: Person, answer: Answer, comment: str, now: datetime) -> AccessRequest:
     """Say yes. When the playbook's quorum is reached the grant is issued, or made longer, in the same transaction.
 
     Raises Refused (audited): `own_request` first of all, then `not_an_approver`, `already_decided`,
     `request_lapsed`, `request_not_pending`, whatever the second factor says, and what stands against the request now.
     """
-    return _decide(request_id, person, code, comment, Verdict.APPROVED, now)
+    return _decide(request_id, person, answer, comment, Verdict.APPROVED, now)
 
 
-def deny(request_id: UUID, person: Person, code: str, comment: str, now: datetime) -> AccessRequest:
+def deny(request_id: UUID, person: Person, answer: Answer, comment: str, now: datetime) -> AccessRequest:
     """Say no, with a comment: one no is enough. Raises Refused as `approve`."""
-    return _decide(request_id, person, code, comment, Verdict.DENIED, now)
+    return _decide(request_id, person, answer, comment, Verdict.DENIED, now)
 
 
 def _decide(
-    request_id: UUID, person: Person, code: str, comment: str, verdict: Verdict, now: datetime
+    request_id: UUID, person: Person, answer: Answer, comment: str, verdict: Verdict, now: datetime
 ) -> AccessRequest:
     request = (
         AccessRequest.objects.select_related("playbook", "requester", "incident")
@@ -58,7 +58,8 @@ def _decide(
     comment, began = plain(comment, MOST_COMMENT), clock.monotonic()
     try:
         _refuse_unfit(request, person, verdict, comment, now)
-        proof = second_factor.verify(person, code, now)
+        action = "approve" if verdict is Verdict.APPROVED else "deny"
+        proof = step_up.verify(person, action, request_id, answer, now)
         with transaction.atomic():
             return _commit(request_id, person, proof, comment, verdict, now, began)
     except Refused as refused:

@@ -17,8 +17,9 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Asset, AssetHostKey, AssetLogin, Person
 from breakglass.models.asset import LOGIN_NAME
 from breakglass.queries import refuse_unless
-from breakglass.services import audit, second_factor, vault
+from breakglass.services import audit, step_up, vault
 from breakglass.services.keys import fingerprint
+from breakglass.services.step_up import Answer
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ def move(
         audit.append(AuditTag.ASSET_CHANGED, actor=by, subject=asset, now=now, data=data)
 
 
-def allow_old_algorithms(asset: Asset, allowed: bool, *, by: Person, code: str, now: datetime) -> None:
+def allow_old_algorithms(asset: Asset, allowed: bool, *, by: Person, code: Answer, now: datetime) -> None:
     """Whether the gateway may speak old, weak SSH algorithms to it, by an administrator with a fresh second factor."""
     refuse_unless(by, Verb.MANAGE_ASSETS)
-    second_factor.verify(by, code, now)
+    step_up.verify(by, f"{'allow' if allowed else 'forbid'} old algorithms", asset.name, code, now)
     with transaction.atomic():
         Asset.objects.filter(pk=asset.pk).update(legacy_algorithms=allowed)
         data = {"legacy_algorithms": allowed}

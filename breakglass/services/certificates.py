@@ -23,9 +23,10 @@ from breakglass import doorbell
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.models import Grant, Person, PersonCertificate, SshKey
-from breakglass.services import audit, grants, keys, second_factor, vault
+from breakglass.services import audit, grants, keys, step_up, vault
 from breakglass.services.keys import ParsedKey
 from breakglass.services.ssh_wire import Fields, string, u32, u64
+from breakglass.services.step_up import Answer
 
 PURPOSE = "ca:people"
 USER = 1
@@ -66,7 +67,7 @@ def certificate_type(key_type: str) -> str:
 
 
 def issue(
-    person: Person, grant_id: UUID, line: str, code: str, now: datetime, *, source_address: str = ""
+    person: Person, grant_id: UUID, line: str, answer: Answer, now: datetime, *, source_address: str = ""
 ) -> Issued:
     """Certify a public key of the person's for their live grant, with a fresh second factor.
 
@@ -77,7 +78,7 @@ def issue(
     try:
         key = _own_key(person, line)
         source = _address(source_address)
-        proof = second_factor.verify(person, code, now)
+        proof = step_up.verify(person, "certificate", grant_id, answer, now)
         return _issue(grant, key, source, proof.name, now)
     except Refused as refused:
         audit.record_refusal(AuditTag.CERTIFICATE_REFUSED, refused, actor=person, subject=grant, now=now)

@@ -13,7 +13,8 @@ from django.db import transaction
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.models import ConnectCode, Person
-from breakglass.services import audit, grants, second_factor
+from breakglass.services import audit, grants, step_up
+from breakglass.services.step_up import Answer
 
 LIFE = timedelta(seconds=60)
 # 50 bits that a tired hand can copy: no i, l, o or u, and those typed for 1 and 0 are taken as such.
@@ -30,14 +31,14 @@ class IssuedCode:
     code: str
 
 
-def issue(person: Person, grant_id: UUID, otp: str, now: datetime) -> IssuedCode:
+def issue(person: Person, grant_id: UUID, answer: Answer, now: datetime) -> IssuedCode:
     """A fresh code for the person's own live grant, for a fresh second factor. It voids the one before.
 
     Raises Refused (audited): whatever is against the grant or the code of the second factor.
     """
     grant = grants.held(grant_id, person, now)
     try:
-        proof = second_factor.verify(person, otp, now)
+        proof = step_up.verify(person, "connect code", grant_id, answer, now)
     except Refused as refused:
         audit.record_refusal(AuditTag.CONNECT_CODE_REFUSED, refused, actor=person, subject=grant, now=now)
         raise

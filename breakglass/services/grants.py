@@ -18,7 +18,8 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import plain
 from breakglass.models import AccessRequest, Grant, GrantedAsset, Person
 from breakglass.queries import actor_of, spec_of, thing_of_grant
-from breakglass.services import audit, extensions, notices, second_factor
+from breakglass.services import audit, extensions, notices, step_up
+from breakglass.services.step_up import Answer
 
 ANY = Q()
 
@@ -135,7 +136,7 @@ def release(grant_id: UUID, person: Person, now: datetime) -> Grant:
     return ended
 
 
-def revoke(grant_id: UUID, person: Person, reason: str, code: str, now: datetime) -> Grant:
+def revoke(grant_id: UUID, person: Person, reason: str, answer: Answer, now: datetime) -> Grant:
     """One of the playbook's approvers or an administrator ends it, with a fresh second factor and a reason."""
     grant = _get(grant_id)
     thing = thing_of_grant(grant)
@@ -146,7 +147,7 @@ def revoke(grant_id: UUID, person: Person, reason: str, code: str, now: datetime
     if not reason.strip():
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why the grant is revoked.", needs=("reason",))
     _refuse_ended(grant, now)
-    second_factor.verify(person, code, now)
+    step_up.verify(person, "revoke", grant_id, answer, now)
     ended = _end(grant_id, GrantState.REVOKED, person, now, note=plain(reason, 500))
     extensions.withdraw_moot(now, grant_id)
     return ended

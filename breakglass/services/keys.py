@@ -25,8 +25,9 @@ from breakglass.domain.permissions import ADMINISTRATORS
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.domain.text import one_line
 from breakglass.models import Person, SshKey
-from breakglass.services import audit, notices, second_factor
+from breakglass.services import audit, notices, step_up
 from breakglass.services.ssh_wire import Fields
+from breakglass.services.step_up import Answer
 
 LEAST_RSA_BITS = 3072
 MOST_LINE = 16_384
@@ -107,7 +108,7 @@ def parse_public_key(line: str) -> ParsedKey:
 
 
 def register(
-    person: Person, line: str, label: str, code: str, now: datetime, *, verify_required: bool = False
+    person: Person, line: str, label: str, answer: Answer, now: datetime, *, verify_required: bool = False
 ) -> SshKey:
     """Add a key, with a fresh second factor. Raises Refused for a poor key, a wrong code or a key in use.
 
@@ -120,7 +121,7 @@ def register(
             raise refuse(RefusalCode.BAD_INPUT, problem=problem, needs=("verify_required",))
         if SshKey.objects.filter(fingerprint=parsed.fingerprint).exists():
             raise refuse(RefusalCode.KEY_IN_USE)
-        proof = second_factor.verify(person, code, now)
+        proof = step_up.verify(person, "register key", line, answer, now)
         return _store(person, parsed, label, proof.name, now, verify_required)
     except Refused as refused:
         audit.record_refusal(AuditTag.KEY_REFUSED, refused, actor=person, subject=person, now=now)

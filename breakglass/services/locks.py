@@ -16,10 +16,11 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import one_line
 from breakglass.models import Asset, Incident, Lock, Person, PlaybookVersion
 from breakglass.queries import refuse_unless
-from breakglass.services import audit, second_factor
+from breakglass.services import audit, step_up
+from breakglass.services.step_up import Answer
 
 
-def place(person: Person, kind: str, subject: str, reason: str, code: str, now: datetime) -> Lock:
+def place(person: Person, kind: str, subject: str, reason: str, answer: Answer, now: datetime) -> Lock:
     """A lock, by an administrator with a fresh second factor. `subject`: user name, asset name, slug, or incident id."""
     refuse_unless(person, Verb.MANAGE_LOCKS)
     if kind not in LockKind.__members__.values():
@@ -28,7 +29,7 @@ def place(person: Person, kind: str, subject: str, reason: str, code: str, now: 
     if not reason:
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why it is locked.", needs=("reason",))
     key, name = _subject(LockKind(kind), subject)
-    second_factor.verify(person, code, now)
+    step_up.verify(person, "lock", f"{kind}:{subject}", answer, now)
     with transaction.atomic():
         lock = Lock.objects.create(
             kind=kind,
@@ -44,12 +45,12 @@ def place(person: Person, kind: str, subject: str, reason: str, code: str, now: 
     return lock
 
 
-def lift(person: Person, lock_id: UUID, code: str, now: datetime) -> None:
+def lift(person: Person, lock_id: UUID, answer: Answer, now: datetime) -> None:
     """The lock is gone. Raises Refused `not_found` where there is none standing."""
     refuse_unless(person, Verb.MANAGE_LOCKS)
     if not Lock.objects.filter(pk=lock_id, lifted_at=None).exists():
         raise refuse(RefusalCode.NOT_FOUND, what="lock")
-    second_factor.verify(person, code, now)
+    step_up.verify(person, "lift lock", lock_id, answer, now)
     with transaction.atomic():
         if not Lock.objects.filter(pk=lock_id, lifted_at=None).update(lifted_at=now, lifted_by=person):
             raise refuse(RefusalCode.NOT_FOUND, what="lock")

@@ -20,7 +20,8 @@ from django_otp.oath import TOTP
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.models import Person, RecoveryCode, RecoveryCodes, TotpFactor
-from breakglass.services import audit, vault
+from breakglass.services import audit, passkeys, vault
+from breakglass.services.proof import FactorProof
 
 PURPOSE = "totp"
 STEP = 30
@@ -32,15 +33,6 @@ LEAST_SECRET = 16  # bytes: RFC 4226 asks for 128 bits
 
 
 @dataclass(frozen=True)
-class FactorProof:
-    """That a person gave a second factor just now. `name` is unique to this one use of it."""
-
-    name: str
-    persistent_id: str
-    at: datetime
-
-
-@dataclass(frozen=True)
 class Enrolment:
     """What the person's app needs. Shown once, stored nowhere until confirmed."""
 
@@ -49,6 +41,11 @@ class Enrolment:
 
 
 def has_factor(person: Person) -> bool:
+    """Whether the person has an authenticator app or a passkey."""
+    return has_app(person) or passkeys.any_of(person)
+
+
+def has_app(person: Person) -> bool:
     return bool(TotpFactor.objects.filter(user=person, confirmed=True).exists())
 
 
@@ -79,7 +76,7 @@ def enrol_confirm(person: Person, secret_base32: str, code: str, now: datetime) 
     with transaction.atomic():
         # no_key: a row that refers to the person, such as a notice, doesn't wait for this.
         Person.objects.select_for_update(no_key=True).get(pk=person.pk)
-        if has_factor(person):
+        if has_app(person):
             raise refuse(
                 RefusalCode.NOT_ALLOWED, verb="enrol a second authenticator app", who="an administrator"
             )

@@ -14,15 +14,16 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import one_line
 from breakglass.models import ApiToken, Person
-from breakglass.services import audit, second_factor
+from breakglass.services import audit, step_up
+from breakglass.services.step_up import Answer
 
 PREFIX = "bgt_"
 LIFE = timedelta(days=90)
 
 
-def issue(person: Person, label: str, code: str, now: datetime) -> tuple[ApiToken, str]:
+def issue(person: Person, label: str, answer: Answer, now: datetime) -> tuple[ApiToken, str]:
     """A token and its secret, which is shown once, for a fresh second factor. It lives for 90 days."""
-    proof = second_factor.verify(person, code, now)
+    proof = step_up.verify(person, "issue token", label, answer, now)
     return _issue(person, label, proof.name, now)
 
 

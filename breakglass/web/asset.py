@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -14,7 +13,8 @@ from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
 from breakglass.models import Asset, Person
 from breakglass.services import assets as service
-from breakglass.web.code_form import ABOUT_THE_CODE, code_field, put_beside
+from breakglass.web.code_form import ABOUT_THE_CODE, put_beside
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import can, demand, person_of
 
 
@@ -28,10 +28,6 @@ def assets(request: HttpRequest) -> HttpResponse:
     )
 
 
-class OldAlgorithmsForm(forms.Form):
-    code = code_field()
-
-
 @sensitive_post_parameters("code")
 @require_http_methods(["GET", "HEAD", "POST"])
 def asset(request: HttpRequest, name: str) -> HttpResponse:
@@ -43,7 +39,12 @@ def asset(request: HttpRequest, name: str) -> HttpResponse:
         raise refuse(RefusalCode.UNKNOWN_ASSET, asset=name[:63])
     form, refused = None, None
     if can(person, Verb.MANAGE_ASSETS):
-        form = OldAlgorithmsForm(request.POST if request.method == "POST" else None)
+        form = StepUpForm(
+            request.POST if request.method == "POST" else None,
+            person=person,
+            action="allow old algorithms",
+            subject=found.name,
+        )
     if request.method == "POST":
         demand(person, Verb.MANAGE_ASSETS)
         assert form is not None
@@ -58,15 +59,14 @@ def asset(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "breakglass/asset.html", context, status=status)
 
 
-def _switch(found: Asset, person: Person, form: OldAlgorithmsForm, wanted: str | None) -> Refusal | None:
+def _switch(found: Asset, person: Person, form: StepUpForm, wanted: str | None) -> Refusal | None:
     """The refusal to stand on top; what is about the code stands beside it."""
     if not form.is_valid():
         return None
     try:
         if wanted not in {"yes", "no"}:
             raise refuse(RefusalCode.BAD_INPUT, problem="Press Allow or Forbid.")
-        code = form.cleaned_data["code"]
-        service.allow_old_algorithms(found, wanted == "yes", by=person, code=code, now=clock.now())
+        service.allow_old_algorithms(found, wanted == "yes", by=person, code=form.answer, now=clock.now())
     except Refused as no:
         if no.refusal.code not in ABOUT_THE_CODE:
             return no.refusal

@@ -19,14 +19,15 @@ from breakglass.models import Grant, Person
 from breakglass.services import certificates, grants
 from breakglass.services.certificates import Issued
 from breakglass.web.cards import card_of
-from breakglass.web.code_form import code_field, put_beside
+from breakglass.web.code_form import put_beside
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.way_in import ways_in
 from breakglass.web.who import person_of
 
 PASTE = "paste"
 
 
-class CertificateForm(forms.Form):
+class CertificateForm(StepUpForm):
     """The person's registered keys to choose from, or a line to paste."""
 
     key = forms.ChoiceField(label="Which key?", widget=forms.RadioSelect)
@@ -45,10 +46,9 @@ class CertificateForm(forms.Form):
         help_text="The address that the gateway sees you come from. Empty: from anywhere.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "inputmode": "text"}),
     )
-    code = code_field()
 
-    def __init__(self, person: Person, data: Any = None) -> None:
-        super().__init__(data)
+    def __init__(self, person: Person, grant: Grant, data: Any = None) -> None:
+        super().__init__(data, person=person, action="certificate", subject=grant.pk)
         rows = person.ssh_keys.filter(removed_at=None)
         self.lines = {str(row.pk): f"{row.type} {base64.b64encode(bytes(row.blob)).decode()}" for row in rows}
         choices = [(str(row.pk), f"{row.label} ({row.type})") for row in rows]
@@ -74,13 +74,13 @@ def certificate(request: HttpRequest, grant_id: UUID) -> HttpResponse:
     person, now = person_of(request), clock.now()
     grant = queries.grant_for(person, grant_id)
     grants.held(grant.id, person, now)
-    form = CertificateForm(person, request.POST if request.method == "POST" else None)
+    form = CertificateForm(person, grant, request.POST if request.method == "POST" else None)
     issued: Issued | None = None
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
             issued = certificates.issue(
-                person, grant.id, form.chosen, data["code"], now, source_address=data["source_address"]
+                person, grant.id, form.chosen, form.answer, now, source_address=data["source_address"]
             )
         except Refused as no:
             put_beside(form, no.refusal, source_address="source_address", line="line")

@@ -11,6 +11,8 @@ ABOUT_THE_CODE = frozenset(
         RefusalCode.SECOND_FACTOR_WRONG,
         RefusalCode.SECOND_FACTOR_USED,
         RefusalCode.SECOND_FACTOR_REQUIRED,
+        RefusalCode.PASSKEY_REFUSED,
+        RefusalCode.PASSKEY_CLONED,
         RefusalCode.THROTTLED,
     }
 )

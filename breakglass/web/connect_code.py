@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -15,13 +14,10 @@ from breakglass.domain.refusals import Refused
 from breakglass.services import connect_codes, grants
 from breakglass.services.connect_codes import IssuedCode
 from breakglass.web.cards import card_of
-from breakglass.web.code_form import code_field, put_beside
+from breakglass.web.code_form import put_beside
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.way_in import ways_in
 from breakglass.web.who import person_of
-
-
-class ConnectCodeForm(forms.Form):
-    code = code_field()
 
 
 @sensitive_post_parameters("code")
@@ -31,11 +27,16 @@ def connect_code(request: HttpRequest, grant_id: UUID) -> HttpResponse:
     person, now = person_of(request), clock.now()
     grant = queries.grant_for(person, grant_id)
     grants.held(grant.id, person, now)
-    form = ConnectCodeForm(request.POST if request.method == "POST" else None)
+    form = StepUpForm(
+        request.POST if request.method == "POST" else None,
+        person=person,
+        action="connect code",
+        subject=grant.id,
+    )
     issued: IssuedCode | None = None
     if request.method == "POST" and form.is_valid():
         try:
-            issued = connect_codes.issue(person, grant.id, form.cleaned_data["code"], now)
+            issued = connect_codes.issue(person, grant.id, form.answer, now)
         except Refused as no:
             put_beside(form, no.refusal)
     context = {

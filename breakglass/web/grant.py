@@ -16,11 +16,11 @@ from breakglass.domain import grants as rules
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, Refused
 from breakglass.services import grants
-from breakglass.web.code_form import code_field
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import demand, person_of
 
 
-class RevokeForm(forms.Form):
+class RevokeForm(StepUpForm):
     reason = forms.CharField(
         label="Why?",
         max_length=500,
@@ -28,7 +28,6 @@ class RevokeForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 2}),
         error_messages={"required": "Say why."},
     )
-    code = code_field()
 
 
 @require_POST
@@ -47,11 +46,13 @@ def grant_revoke(request: HttpRequest, grant_id: UUID) -> HttpResponse:
     person, now = person_of(request), clock.now()
     grant = queries.grant_for(person, grant_id)
     demand(person, Verb.REVOKE_GRANT, queries.thing_of_grant(grant))
-    form = RevokeForm(request.POST if request.method == "POST" else None)
+    form = RevokeForm(
+        request.POST if request.method == "POST" else None, person=person, action="revoke", subject=grant.id
+    )
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
         try:
-            grants.revoke(grant.id, person, form.cleaned_data["reason"], form.cleaned_data["code"], now)
+            grants.revoke(grant.id, person, form.cleaned_data["reason"], form.answer, now)
         except Refused as no:
             refused = no.refusal
         else:

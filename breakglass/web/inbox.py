@@ -23,15 +23,15 @@ from breakglass.services import approvals
 from breakglass.unusual import unusual_facts, unusual_facts_of
 from breakglass.web import live, reads
 from breakglass.web.cards import card_of
-from breakglass.web.code_form import code_field
 from breakglass.web.request import slots_of
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import groups_of, person_of
 
 TEMPLATE = "breakglass/parts/inbox_live.html"
 LATELY = 10
 
 
-class DecisionForm(forms.Form):
+class DecisionForm(StepUpForm):
     comment = forms.CharField(
         label="Comment",
         required=False,
@@ -39,7 +39,6 @@ class DecisionForm(forms.Form):
         help_text="The requester reads it. Needed to deny.",
         widget=forms.Textarea(attrs={"rows": 2}),
     )
-    code = code_field(hint="Typed here and now; it counts for this request only.")
 
 
 @require_safe
@@ -67,7 +66,9 @@ def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
     person, now = person_of(request), clock.now()
     ask = queries.request_for(person, request_id)
     closed = _objection(ask, person, now)
-    form = DecisionForm(request.POST if request.method == "POST" else None)
+    form = DecisionForm(
+        request.POST if request.method == "POST" else None, person=person, action="approve", subject=ask.id
+    )
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
         try:
@@ -85,7 +86,7 @@ def _decide(
     if verdict not in {"approve", "deny"}:
         raise refuse(RefusalCode.BAD_INPUT, problem="Press Approve or Deny.")
     act = approvals.approve if verdict == "approve" else approvals.deny
-    decided = act(ask.id, person, form.cleaned_data["code"], form.cleaned_data["comment"], now)
+    decided = act(ask.id, person, form.answer, form.cleaned_data["comment"], now)
     if decided.state == RequestState.PENDING:
         messages.success(request, "Your yes is counted. It waits for another approver.")
     else:

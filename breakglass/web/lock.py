@@ -19,11 +19,11 @@ from breakglass.domain.policy import LockKind
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
 from breakglass.models import Asset, Lock, Person
 from breakglass.services import locks as service
-from breakglass.web.code_form import code_field
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import demand, person_of
 
 
-class LockForm(forms.Form):
+class LockForm(StepUpForm):
     subject = forms.ChoiceField(label="What is locked?", error_messages={"required": "Pick what is locked."})
     reason = forms.CharField(
         label="Why?",
@@ -32,15 +32,10 @@ class LockForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 2}),
         error_messages={"required": "Say why."},
     )
-    code = code_field()
 
-    def __init__(self, data: Any = None) -> None:
-        super().__init__(data)
+    def __init__(self, data: Any, person: Person) -> None:
+        super().__init__(data, person=person, action="lock", subject_field="subject")
         self.fields["subject"].choices = [("", "Pick one"), *_subjects()]  # type: ignore[attr-defined]
-
-
-class LiftForm(forms.Form):
-    code = code_field()
 
 
 @sensitive_post_parameters("code")
@@ -49,13 +44,11 @@ def locks(request: HttpRequest) -> HttpResponse:
     """What is locked now; POST places one more. Live sessions under it end at once."""
     person = person_of(request)
     demand(person, Verb.MANAGE_LOCKS)
-    form = LockForm(request.POST if request.method == "POST" else None)
+    form = LockForm(request.POST if request.method == "POST" else None, person)
 
     def place() -> None:
         kind, _, subject = form.cleaned_data["subject"].partition(":")
-        service.place(
-            person, kind, subject, form.cleaned_data["reason"], form.cleaned_data["code"], clock.now()
-        )
+        service.place(person, kind, subject, form.cleaned_data["reason"], form.answer, clock.now())
 
     refused = _try(form, place) if request.method == "POST" and form.is_valid() else None
     if request.method == "POST" and not refused and not form.errors:
@@ -76,10 +69,12 @@ def lock_lift(request: HttpRequest, lock_id: UUID) -> HttpResponse:
     lock = Lock.objects.select_related("placed_by").filter(id=lock_id, lifted_at=None).first()
     if lock is None:
         raise refuse(RefusalCode.NOT_FOUND, what="lock")
-    form = LiftForm(request.POST if request.method == "POST" else None)
+    form = StepUpForm(
+        request.POST if request.method == "POST" else None, person=person, action="lift lock", subject=lock_id
+    )
 
     def lift() -> None:
-        service.lift(person, lock_id, form.cleaned_data["code"], clock.now())
+        service.lift(person, lock_id, form.answer, clock.now())
 
     refused = _try(form, lift) if request.method == "POST" and form.is_valid() else None
     if request.method == "POST" and not refused and not form.errors:

@@ -17,11 +17,12 @@ from breakglass import clock
 from breakglass.domain.refusals import Refused
 from breakglass.models import Person
 from breakglass.services import keys, second_factor, tokens
-from breakglass.web.code_form import code_field, put_beside
+from breakglass.web.code_form import put_beside
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import groups_of, person_of
 
 
-class KeyForm(forms.Form):
+class KeyForm(StepUpForm):
     prefix = "key"
     line = forms.CharField(
         label="Public key",
@@ -46,38 +47,42 @@ class KeyForm(forms.Form):
         required=False,
         help_text="Made with ssh-keygen -t ed25519-sk -O verify-required. It then needs no code when you log in.",
     )
-    code = code_field()
+
+    def __init__(self, person: Person, data: Any = None) -> None:
+        super().__init__(data, person=person, action="register key", subject_field="line")
 
 
-class TokenForm(forms.Form):
+class TokenForm(StepUpForm):
     prefix = "token"
     label = forms.CharField(
         label="What uses it?", max_length=80, error_messages={"required": "Name what will use the token."}
     )
-    code = code_field()
+
+    def __init__(self, person: Person, data: Any = None) -> None:
+        super().__init__(data, person=person, action="issue token", subject_field="label")
 
 
 @require_safe
 def profile(request: HttpRequest) -> HttpResponse:
-    return _page(request, KeyForm(), TokenForm())
+    return _page(request)
 
 
 @sensitive_post_parameters("key-code")
 @require_POST
 def key_add(request: HttpRequest) -> HttpResponse:
-    form = KeyForm(request.POST)
     person, now = person_of(request), clock.now()
+    form = KeyForm(person, request.POST)
 
     def register() -> object:
         data = form.cleaned_data
         return keys.register(
-            person, data["line"], data["label"], data["code"], now, verify_required=data["verify_required"]
+            person, data["line"], data["label"], form.answer, now, verify_required=data["verify_required"]
         )
 
     if _done(form, register, "line"):
         messages.success(request, "The key is registered: the gateway takes it from now on.")
         return redirect("profile")
-    return _page(request, form, TokenForm(), status=422)
+    return _page(request, key_form=form, status=422)
 
 
 @require_POST
@@ -92,17 +97,17 @@ def key_remove(request: HttpRequest, key_id: int) -> HttpResponse:
 @sensitive_post_parameters("token-code")
 @require_POST
 def token_add(request: HttpRequest) -> HttpResponse:
-    form = TokenForm(request.POST)
     person, now = person_of(request), clock.now()
+    form = TokenForm(person, request.POST)
     issued: list[str] = []
 
     def issue() -> None:
-        _, secret = tokens.issue(person, form.cleaned_data["label"], form.cleaned_data["code"], now)
+        _, secret = tokens.issue(person, form.cleaned_data["label"], form.answer, now)
         issued.append(secret)
 
     if _done(form, issue, "label"):
-        return _page(request, KeyForm(), TokenForm(), secret=issued[0])
-    return _page(request, KeyForm(), form, status=422)
+        return _page(request, secret=issued[0])
+    return _page(request, token_form=form, status=422)
 
 
 @require_POST
@@ -125,10 +130,16 @@ def _done(form: forms.Form, act: Callable[[], object], field: str) -> bool:
 
 
 def _page(
-    request: HttpRequest, key_form: KeyForm, token_form: TokenForm, *, status: int = 200, secret: str = ""
+    request: HttpRequest,
+    *,
+    key_form: KeyForm | None = None,
+    token_form: TokenForm | None = None,
+    status: int = 200,
+    secret: str = "",
 ) -> HttpResponse:
     person = person_of(request)
-    context = {"key_form": key_form, "token_form": token_form, "secret": secret, **_facts(person)}
+    of_page = {"key_form": key_form or KeyForm(person), "token_form": token_form or TokenForm(person)}
+    context = {"secret": secret, **of_page, **_facts(person)}
     return render(request, "breakglass/profile.html", context, status=status)
 
 

@@ -81,6 +81,20 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 
 
+# And the server notices a client that vanished, or stands still, in the middle of a transaction: what that one holds, the
+# trail's head perhaps, would keep everybody waiting for as long as TCP believes in it, by default for hours.
+SERVER_LETS_GO = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        "idle_in_transaction_session_timeout": "15s",
+        "tcp_keepalives_idle": 5,
+        "tcp_keepalives_interval": 2,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }.items()
+)
+
+
 def _database() -> dict[str, Any]:
     if not BREAKGLASS.database_url:
         return {
@@ -111,6 +125,7 @@ def _database() -> dict[str, Any]:
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
+            "options": SERVER_LETS_GO,
             **query,
         },
     }
@@ -265,5 +280,6 @@ LOGGING = {
 
 # The rooms of the data plane join here by name: breakglass never imports sessions.
 DATA_PLANE_URLS = "sessions.web.urls"
+DATA_PLANE_SOCKETS = "sessions.web.sockets.ROOMS"
 DATA_PLANE_API = "sessions.api.router"
 DATA_PLANE_RECORDINGS = "sessions.services.recording_check.check_all"

@@ -1,4 +1,4 @@
-"""The web page and REST API as an ASGI application: `uvicorn breakglass.asgi:application`."""
+"""The web page, REST API and WebSockets as an ASGI application: `uvicorn breakglass.asgi:application`."""
 
 from __future__ import annotations
 
@@ -13,5 +13,6 @@ _django = get_asgi_application()
 from django.conf import settings  # noqa: E402 - settings are read by now
 
 from breakglass.web.address import ClientAddress  # noqa: E402
+from breakglass.web.sockets import Sockets  # noqa: E402
 
-application = ClientAddress(_django, settings.BREAKGLASS.trusted_proxies)
+application = ClientAddress(Sockets(_django), settings.BREAKGLASS.trusted_proxies)

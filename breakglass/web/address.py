@@ -21,7 +21,7 @@ class ClientAddress:
         self._proxies = proxies
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if self._proxies and scope["type"] == "http":
+        if self._proxies and scope["type"] in ("http", "websocket"):
             address = forwarded(scope["headers"], self._proxies)
             if address is not None:
                 scope = {**scope, "client": (address, 0)}

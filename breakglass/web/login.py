@@ -27,6 +27,7 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
 from breakglass.models import Person, TotpFactor
 from breakglass.services import audit, second_factor, vault
+from breakglass.web import freshness
 from breakglass.web.code_form import code_field
 from breakglass.web.who import has_both_factors, open_to_all
 
@@ -124,7 +125,8 @@ def second_step(request: HttpRequest) -> HttpResponse:
         except Refused as no:
             refused = no.refusal
         else:
-            return _welcome(request, person, proof.persistent_id)
+            # A recovery code logs in, and is no factor for anything else.
+            return _welcome(request, person, proof.persistent_id, "" if recovery else proof.name)
     context = {"form": form, "name": person.get_full_name(), "recovery": recovery, "refusal": refused}
     return render(request, "breakglass/second_step.html", context, status=refused.status if refused else 200)
 
@@ -175,12 +177,15 @@ def _login_page(request: HttpRequest, form: forms.Form, refused: Refusal | None 
     return render(request, "breakglass/login.html", context, status=refused.status if refused else 200)
 
 
-def _welcome(request: HttpRequest, person: Person, factor: str) -> HttpResponse:
+def _welcome(request: HttpRequest, person: Person, factor: str, given: str = "") -> HttpResponse:
+    """`given` names the one use of a factor that opens a terminal in this browser without another question."""
     wanted = request.session.get(HALF, {}).get("next") or reverse("home")
     request.session.pop(HALF, None)
     request.session.pop(ENROLMENT, None)
     auth.login(request, person, backend="django.contrib.auth.backends.ModelBackend")
     otp_login(request, Device.from_persistent_id(factor))
+    if given:
+        freshness.note(request, given, clock.now())
     data = {"address": _address(request), "factor": factor}
     audit.record(AuditTag.LOGIN_SUCCEEDED, actor=person, subject=person, now=clock.now(), data=data)
     return redirect(wanted)

@@ -116,6 +116,10 @@ def session_of(opened: Pass, person: Person) -> SSHSession | None:
     return rows.filter(person=person, grant_id=opened.grant_id, factor=opened.factor).first()
 
 
+def grant_of(opened: Pass) -> Grant:
+    return Grant.objects.select_related("playbook").get(pk=opened.grant_id)
+
+
 def _redeem(unused: QuerySet[TerminalTicket], login: WebLogin, now: datetime) -> Pass:
     row = unused.select_related("asset", "person").first()
     if row is None:

@@ -1,0 +1,245 @@
+"""Files in a browser terminal: lists, uploads and downloads, one after another, by sftp through the gateway.
+
+The gateway records and bounds them as anybody's. Here they are carried in pieces: no more is held than what is under
+way, whichever side is slow. One thread for one terminal, from its first file to its end.
+"""
+
+from __future__ import annotations
+
+import queue
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import paramiko
+
+from breakglass.domain.text import visible
+from sessions.web.terminal_client import GatewayLine, NotLetIn, open_sftp
+from sessions.web.terminal_credit import Credit
+
+PIECE = 32 * 1024
+BATCH = 16
+MOST_ENTRIES = 2000
+MOST_WAITING = 8
+ONE_PART = 64 * 1024
+"""What a part of a list counts as, whatever its length: the page says that it took so much."""
+MOST_UNDER_WAY = 512 * 1024
+LONGEST_PATH = 4096
+KINDS = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
+
+Tell = Callable[[dict[str, Any]], None]
+Give = Callable[[bytes], None]
+
+
+class Stopped(Exception):
+    """The person stopped it, or the terminal is over."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the page asked for: `list`, `get` or `put`, and for which of its own numbers the answer is."""
+
+    verb: str
+    number: int
+    path: str
+    size: int = 0
+    replace: bool = False
+
+
+class Files:
+    """`ask` and `data` are called by the event loop and never wait; `tell` and `give` are called by the thread."""
+
+    def __init__(self, line: GatewayLine, tell: Tell, give: Give) -> None:
+        self._line = line
+        self._tell = tell
+        self._give = give
+        self._wishes: queue.Queue[Wish | None] = queue.Queue(MOST_WAITING)
+        self._data: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._stopped: set[int] = set()
+        self._sftp: paramiko.SFTPClient | None = None
+        self._is_over = threading.Event()
+        self._under_way = 0
+        self._count = threading.Lock()
+        self.credit = Credit(MOST_UNDER_WAY)
+        self._thread = threading.Thread(target=self._run, name="terminal-files", daemon=True)
+        self._thread.start()
+
+    def ask(self, wish: Wish) -> bool:
+        """False where too many wait already."""
+        try:
+            self._wishes.put_nowait(wish)
+        except queue.Full:
+            return False
+        return True
+
+    def data(self, piece: bytes) -> bool:
+        """A piece of the upload that runs; an empty one ends it. False where more came than was allowed for."""
+        with self._count:
+            self._under_way += len(piece)
+            fits = self._under_way <= MOST_UNDER_WAY + PIECE
+        if fits:
+            self._data.put(piece)
+        return fits
+
+    def stop(self, number: int) -> None:
+        self._stopped.add(number)
+        self._data.put(None)
+        self.credit.give(1)
+
+    def end(self) -> None:
+        """Never waits. What runs is given up."""
+        self._is_over.set()
+        self.credit.end()
+        self._data.put(None)
+        while True:  # room for the word that it is over
+            try:
+                self._wishes.put_nowait(None)
+                return
+            except queue.Full:
+                self._drop_one()
+
+    def _drop_one(self) -> None:
+        try:
+            self._wishes.get_nowait()
+        except queue.Empty:
+            return
+
+    # In the thread. --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._is_over.is_set():
+            wish = self._wishes.get()
+            if wish is None:
+                return
+            self._fulfil(wish)
+
+    def _fulfil(self, wish: Wish) -> None:
+        try:
+            if wish.number in self._stopped:
+                raise Stopped
+            if self._sftp is None:
+                self._sftp = open_sftp(self._line)
+            if wish.verb == "list":
+                self._list(self._sftp, wish)
+            elif wish.verb == "get":
+                self._get(self._sftp, wish)
+            else:
+                self._put(self._sftp, wish)
+        except NotLetIn as no:
+            self._no(wish, str(no))
+        except Stopped:
+            self._no(
+                wish,
+                "Stopped." if wish.verb != "put" else "Stopped. What had arrived may be there, unfinished.",
+            )
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self._no(wish, _words(error, self._line))
+        except UnicodeDecodeError:
+            self._no(wish, "A name there isn't UTF-8, so it can't be shown. Use sftp on your own machine.")
+        finally:
+            self._stopped.discard(wish.number)
+
+    def _no(self, wish: Wish, says: str) -> None:
+        self._tell({"t": "no", "id": wish.number, "says": visible(says)})
+
+    def _list(self, sftp: paramiko.SFTPClient, wish: Wish) -> None:
+        where = sftp.normalize(wish.path or ".")
+        found: list[dict[str, Any]] = []
+        cut = False
+        for entry in sftp.listdir_iter(where, read_aheads=1):
+            if len(found) >= MOST_ENTRIES:
+                cut = True
+                break
+            mode = stat.S_IFMT(entry.st_mode or 0)
+            found.append(
+                {"name": entry.filename, "kind": KINDS.get(mode, "other"), "size": entry.st_size or 0,
+                 "at": (entry.st_mtime or 0) * 1000}
+            )  # fmt: skip
+        found.sort(key=lambda one: (one["kind"] != "folder", one["name"].lower()))
+        self._tell_in_parts(wish, where, found, cut)
+
+    def _tell_in_parts(self, wish: Wish, where: str, found: list[dict[str, Any]], cut: bool) -> None:
+        for start in range(0, max(1, len(found)), 200):
+            last = start + 200 >= len(found)
+            part = {"t": "list", "id": wish.number, "path": where, "entries": found[start : start + 200]}
+            if not self.credit.take(ONE_PART):
+                raise Stopped
+            self._tell(part | {"last": last, "cut": cut})
+
+    def _get(self, sftp: paramiko.SFTPClient, wish: Wish) -> None:
+        with sftp.open(wish.path, "rb") as remote:
+            size = remote.stat().st_size or 0
+            self._tell({"t": "get", "id": wish.number, "size": size})
+            sent = 0
+            for piece in _pieces(remote, size):
+                if not self.credit.take(len(piece)) or wish.number in self._stopped:
+                    raise Stopped
+                self._give(piece)
+                sent += len(piece)
+        self._tell({"t": "got", "id": wish.number, "bytes": sent})
+
+    def _put(self, sftp: paramiko.SFTPClient, wish: Wish) -> None:
+        if not wish.replace and _exists(sftp, wish.path):
+            self._tell({"t": "exists", "id": wish.number})
+            return
+        self._forget_old_data()
+        with sftp.open(wish.path, "wb") as remote:
+            remote.set_pipelined(True)
+            self._tell({"t": "put", "id": wish.number})
+            received = 0
+            while received < wish.size:
+                piece = self._next(wish)
+                remote.write(piece)
+                received += len(piece)
+                with self._count:
+                    self._under_way -= len(piece)
+                self._tell({"t": "sent", "id": wish.number, "n": len(piece)})
+        self._tell({"t": "put-done", "id": wish.number, "bytes": received})
+
+    def _next(self, wish: Wish) -> bytes:
+        while True:
+            piece = self._data.get()
+            if self._is_over.is_set() or wish.number in self._stopped:
+                raise Stopped
+            if piece:
+                return piece
+
+    def _forget_old_data(self) -> None:
+        """Of an upload that was stopped, or failed, while pieces of it were under way."""
+        while not self._data.empty():
+            self._data.get()
+        with self._count:
+            self._under_way = 0
+
+
+def _pieces(remote: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
+    """The file in pieces, some asked for ahead. One that says it is empty is read to its end: /proc has such files."""
+    at = 0
+    while at < size:
+        batch = [
+            (place, min(PIECE, size - place)) for place in range(at, min(size, at + BATCH * PIECE), PIECE)
+        ]
+        for piece in remote.readv(batch):
+            if not piece:
+                return
+            at += len(piece)
+            yield piece
+    if size == 0:
+        while piece := remote.read(PIECE):
+            yield piece
+
+
+def _exists(sftp: paramiko.SFTPClient, path: str) -> bool:
+    try:
+        sftp.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _words(error: BaseException, line: GatewayLine) -> str:
+    """What the gateway or the asset said, without Python's own words around it."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return line.farewell or said or "The gateway ended the transfer."

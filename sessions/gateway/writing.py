@@ -13,11 +13,10 @@ from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused
 from breakglass.services import audit
-from sessions.gateway import entries
+from sessions.gateway import entries, rejected
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.entries import Kind
 from sessions.gateway.journal import Line
-from sessions.recording import files
 from sessions.services import journal
 
 MOST_FILES = 500
@@ -39,7 +38,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._name = path.stem
-        self._rejected = path.with_suffix(".rejected")
+        self._rejected = path.with_suffix(rejected.SUFFIX)
         self._aside: set[bytes] = set()
 
     def write(self, lines: Sequence[Line]) -> Sequence[Line]:
@@ -111,14 +110,10 @@ class Writer:
     def _keep(self, line: Line) -> None:
         if line.raw in self._aside:
             return
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._rejected, flags, files.PRIVATE)
-        try:
+        with rejected.held(self._rejected, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
             if os.write(descriptor, line.raw) != len(line.raw):
                 raise OSError("the rejected entry didn't fit")
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         self._aside.add(line.raw)
 
 

@@ -55,7 +55,8 @@ def hang_up_late(now: float) -> None:
 
 @contextmanager
 def kept_connections() -> Iterator[None]:
-    """While it lasts connections stay open between borrowings; afterwards none is left."""
+    """While it lasts connections stay open between borrowings; afterwards none is left, and who still waits for a database
+    that stands still waits no more: the end of a process waits for its threads."""
     _pool.keep()
     try:
         yield
@@ -142,6 +143,8 @@ class _Pool:
         with self._lock:
             self._keepers -= 1
             gone, self._idle = ([], self._idle) if self._keepers else (self._idle, [])
+            for wrapper in [] if self._keepers else self._lent:
+                _hang_up(wrapper)
         for held in gone:
             _close(held.wrapper)
 

@@ -83,12 +83,13 @@ def _guard(base: str, processes: int) -> Guard | None:
 
 
 def run_alone(host: str, port: int, limits: Limits, ready: Callable[[int], None]) -> None:
-    """One process, no parent: serves until SIGTERM or SIGINT. Raises OSError when the port is taken."""
+    """One process, no parent: serves until SIGTERM or SIGINT, and is gone 20 s after it at the latest. Raises OSError when
+    the port is taken."""
     gateway = Gateway(host, port, "", limits)
     base = default_gateway_id(gateway.port)
     gateway.id = f"{base}:0"
     for number in ENDS:
-        signal.signal(number, lambda *_: gateway.stop())
+        signal.signal(number, lambda *_: _end_in_time(gateway))
     guard = _guard(base, 1)
     if guard is not None:
         gateway.heartbeat = guard.beat(0)
@@ -101,6 +102,12 @@ def run_alone(host: str, port: int, limits: Limits, ready: Callable[[int], None]
     finally:
         if guard is not None:
             guard.stop()
+
+
+def _end_in_time(gateway: Gateway) -> None:
+    """Drain, for as long as a crew's parent would give it: then the kernel ends what some database or disk holds up."""
+    signal.alarm(signal.alarm(0) or int(DRAIN_SECONDS))  # asked again: the first one counts
+    gateway.stop()
 
 
 @dataclass

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from tests.faults.ends import batches, parts_dead
+from tests.faults.ends import A_RENEWAL, batches, parts_dead
 from tests.faults.shift import Shift, at_work
 from tests.faults.table import Condition, Demand, Measured, Towns
-from tests.faults.town import Town
+from tests.faults.town import Town, eventually
 from tests.support.fault_proxy import FaultProxy
 
 ORDER = 20
 LEASE = 60.0
-MOST_FAULTS = 4
+SOCKETS = "from SIGTERM to both sockets closed"
+ENDED = "from SIGTERM to the process's end"
+WAYS: list[Callable[[FaultProxy], None]] = [
+    FaultProxy.swallow, FaultProxy.stall, FaultProxy.blackhole, lambda proxy: proxy.cut(refuse=True),
+]  # fmt: skip
+"""To be without an answer: swallowed, held back, lost, refused."""
 
 
 def revoked(towns: Towns, runs: int) -> Measured:
@@ -55,11 +61,8 @@ def take_back(shift: Shift, measured: dict[str, list[float]], seconds: float = 9
 
 
 def cut_off(towns: Towns, runs: int) -> Measured:
-    """The gateway can't ask the database any more, in several ways: refused, swallowed, held back, lost."""
-    faults = max(1, min(MOST_FAULTS, runs // 2))
-    ways: list[Callable[[FaultProxy], None]] = [
-        lambda proxy: proxy.cut(refuse=True), FaultProxy.swallow, FaultProxy.stall, FaultProxy.blackhole,
-    ]  # fmt: skip
+    """The gateway can't ask the database any more, in several ways."""
+    faults = max(1, min(len(WAYS), runs // 2))
     measured: dict[str, list[float]] = {}
     town = towns.of()
     with ExitStack() as stack:
@@ -68,7 +71,7 @@ def cut_off(towns: Towns, runs: int) -> Measured:
             stack.enter_context(behind(town, proxy, f"cut-off-{number}", math.ceil(runs / faults)))
             for number, proxy in enumerate(proxies)
         ]
-        for proxy, way in zip(proxies, ways, strict=False):
+        for proxy, way in zip(proxies, WAYS, strict=False):
             way(proxy)
         time.sleep(1)
         asked = [town.office.ask("revoke", grant=shift.grants[0])["asked"] for shift in shifts]
@@ -81,6 +84,36 @@ def cut_off(towns: Towns, runs: int) -> Measured:
             proxy.mend()
         for shift in shifts:
             shift.books(["lease_lost", "revoked"])
+    return measured
+
+
+def drained(towns: Towns, runs: int) -> Measured:
+    """SIGTERM while the gateway can't ask the database any more, in the same ways, and waits for it."""
+    measured: dict[str, list[float]] = {SOCKETS: [], ENDED: []}
+    town = towns.of()
+    with ExitStack() as stack:
+        proxies = [stack.enter_context(FaultProxy("127.0.0.1", town.database.port)) for _ in range(runs)]
+        shifts = [
+            stack.enter_context(behind(town, proxy, f"drained-{number}", 1))
+            for number, proxy in enumerate(proxies)
+        ]
+        for number, proxy in enumerate(proxies):
+            WAYS[number % len(WAYS)](proxy)
+        time.sleep(A_RENEWAL)
+        asked = time.monotonic()
+        for shift in shifts:
+            shift.gateway.part.send(signal.SIGTERM, shift.gateway.part.pids[:1])
+        for shift in shifts:
+            measured[SOCKETS] += [(one.gone or 0.0) - asked for one in shift.until_gone()]
+        left = list(shifts)
+
+        def over() -> bool:
+            gone = [shift for shift in left if not shift.gateway.part.pids]
+            measured[ENDED].extend([time.monotonic() - asked] * len(gone))
+            left[:] = [shift for shift in left if shift not in gone]
+            return not left
+
+        eventually(over, "every gateway's process is gone")
     return measured
 
 
@@ -122,5 +155,13 @@ CONDITIONS = (
         {"last byte": Demand(most=LEASE), "both sockets closed": Demand(most=LEASE + 1)},
         runs=20,
         few=4,
+    ),
+    Condition(
+        "drain-cut-off",
+        "gateway told to end (SIGTERM) while it is cut off from the database",
+        drained,
+        {SOCKETS: Demand(most=2.0), ENDED: Demand(most=21.0)},
+        runs=8,
+        few=2,
     ),
 )

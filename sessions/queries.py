@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 
 from breakglass.domain import permissions
 from breakglass.domain.permissions import Thing, Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import storable
 from breakglass.models import Approval, Grant, Person
-from breakglass.queries import actor_of, seen_by, thing_of_grant
+from breakglass.queries import actor_of, seen_by, spec_of, thing_of_grant
 from sessions.models import Channel, FileOperation, Receipt, Review, SSHSession, TranscriptEntry
-from sessions.states import OPEN_STATES
+from sessions.states import OPEN_STATES, ReviewState
 
 _SESSIONS = SSHSession.objects.select_related(
     "person",
@@ -104,6 +104,11 @@ def file_operation(session: SSHSession, label: str) -> FileOperation | None:
     return file_operations(session).filter(channel=int(channel), number=int(number)).first()
 
 
+def kill_needs_factor(session: SSHSession) -> bool:
+    """Whether the playbook asks for a second factor of whoever ends it."""
+    return spec_of(session.grant.playbook).kill_needs_factor
+
+
 def sessions_of_grant(grant: Grant) -> QuerySet[SSHSession]:
     return _SESSIONS.filter(grant=grant)
 
@@ -115,8 +120,14 @@ def receipts_of(grant: Grant) -> QuerySet[Receipt]:
 
 
 _REVIEWS = Review.objects.select_related(
-    "grant", "grant__person", "grant__playbook", "grant__incident", "grant__request", "reviewer"
-)
+    "grant",
+    "grant__person",
+    "grant__playbook",
+    "grant__incident",
+    "grant__request",
+    "reviewer",
+    "second_reviewer",
+).defer("grant__playbook__spec")
 
 
 def reviews() -> QuerySet[Review]:
@@ -124,14 +135,15 @@ def reviews() -> QuerySet[Review]:
     return _REVIEWS.all()
 
 
-def reviews_to_sign(person: Person) -> list[Review]:
-    """What this person could sign now."""
+def reviews_to_sign(person: Person) -> QuerySet[Review]:
+    """What this person could sign now, the earliest due first: `may(SIGN_REVIEW)` as a condition, and not theirs already."""
     actor = actor_of(person)
-    return [
-        review
-        for review in _REVIEWS.filter(signed_at=None)
-        if permissions.may(actor, Verb.SIGN_REVIEW, thing_of_grant(review.grant))
-    ]
+    if permissions.REVIEWERS not in actor.groups or not actor.active:
+        return Review.objects.none()
+    deciding = Q(request=OuterRef("grant__request")) | Q(request__extends=OuterRef("grant"))
+    decided = Exists(Approval.objects.filter(deciding, person=person))
+    due = _REVIEWS.filter(state=ReviewState.DUE).exclude(grant__person=person).exclude(reviewer=person)
+    return due.exclude(decided)
 
 
 def review_for(person: Person, review_id: int) -> Review:

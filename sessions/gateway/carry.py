@@ -236,6 +236,23 @@ class SessionChannel(SplicedChannel):
             return
         self.person.write(line, None if self.pty else STDERR)
 
+    def tell_before(self, text: str) -> None:
+        if self._started or not self.person.opened:
+            return
+        line = _line(text)
+        if self.session.say(self.number, line, stderr=True):
+            self.person.write(line, STDERR)
+
+    def on_both_open(self) -> None:
+        super().on_both_open()
+        self.say_what_waits()
+
+    def say_what_waits(self) -> None:
+        """A session that waits for its escort says so where its person looks."""
+        said = self.session.company.waits
+        if said:
+            self.tell_before(said)
+
     def tell_now(self, text: str) -> bool:
         if not self._started:
             return True

@@ -115,6 +115,15 @@ class Freeze:
     def __bool__(self) -> bool:
         return bool(self._causes)
 
+    def is_held_by(self, cause: str, *, alone: bool = False) -> bool:
+        """Whether that is a cause; `alone`: and the only one."""
+        return cause in self._causes and not (alone and len(self._causes) > 1)
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """Have it done in the thread that tells the person, after what waits there. Never waits."""
+        with self._lock:
+            self._do(act)
+
     def begin(self, cause: str, why: str, rest: str = "") -> None:
         with self._lock:
             if self._causes.get(cause) == why:

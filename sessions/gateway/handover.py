@@ -40,6 +40,7 @@ class HandedChannel(SessionChannel):
     def on_both_open(self) -> None:
         try:
             self._held.hand_over(self._take_over)
+            self.say_what_waits()
         except EOFError:  # the person closed it while it was opened
             self.asset.finish(close=True)
         finally:

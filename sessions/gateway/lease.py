@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,11 @@ from django.db import DatabaseError
 
 from breakglass import clock, database_bell, doorbell
 from breakglass.domain.refusals import RefusalCode, Refused
-from sessions.gateway import pep
+from sessions.gateway import beside, pep
+from sessions.gateway.beside import Beside
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.freezing import BY_PERSON
 from sessions.gateway.live import LiveSession
-from sessions.gateway.relay import printable
 from sessions.models import SSHSession
 from sessions.states import OPEN_STATES, EndReason
 
@@ -46,12 +47,15 @@ def renew(sessions: list[LiveSession]) -> None:
     living = [session for session in sessions if session.reason is None]
     asked = clock.monotonic()
     try:
-        alive = _alive(living)
+        wall = clock.now()
+        with borrowed_db(longest=LONGEST):
+            alive = beside.ask(living, wall)
         for session in living:
-            if session.facts.session_id not in alive:
+            found = alive.get(session.facts.session_id)
+            if found is None:
                 session.end(EndReason.KILLED)  # before anything else is asked: somebody waits for it
             else:
-                _freeze(session, alive[session.facts.session_id])
+                _heed(session, found, asked, wall)
         living = [session for session in living if session.reason is None]
         if not living:
             return
@@ -73,33 +77,14 @@ def renew(sessions: list[LiveSession]) -> None:
             _lose(session)
 
 
-def _alive(sessions: list[LiveSession]) -> dict[UUID, str]:
-    """Those that stand as open in the books and that nobody asked to end; and of each why it is frozen, if it is."""
-    with borrowed_db(longest=LONGEST):
-        rows = SSHSession.objects.filter(
-            pk__in=[session.facts.session_id for session in sessions],
-            state__in=OPEN_STATES,
-            kill_requested_at__isnull=True,
-        )
-        names = ("pk", "frozen_at", "frozen_by__full_name", "frozen_by__username", "freeze_reason")
-        found = rows.order_by().values_list(*names)
-        return {
-            pk: frozen_why(full_name or username, reason) if frozen_at else ""
-            for pk, frozen_at, full_name, username, reason in found
-        }
-
-
-def _freeze(session: LiveSession, why: str) -> None:
+def _heed(session: LiveSession, found: Beside, asked: float, wall: datetime) -> None:
     """As the books say. What is asked here comes every few seconds: nearly always nothing has changed."""
-    if why:
-        session.freeze(BY_PERSON, why)
+    if found.frozen:
+        session.freeze(BY_PERSON, found.frozen)
     else:
         session.unfreeze(BY_PERSON)
-
-
-def frozen_why(name: str, reason: str) -> str:
-    """Completes "this session is frozen", for the person's terminal: by whom, and why where that was said."""
-    return f"by {printable(name)}" + (f": {printable(reason)}" if reason else "")
+    session.company.watched_by(found.watches, asked, wall)
+    session.company.told(found.said)
 
 
 def _decide(session: LiveSession, renewal: pep.Renewal, asked: float) -> None:

@@ -16,6 +16,7 @@ from breakglass.domain.policy import ChannelKind
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from sessions.gateway import global_requests
 from sessions.gateway.carry import ForwardChannel, SessionChannel, destination, forward_body
+from sessions.gateway.company import NO_ESCORT, Company
 from sessions.gateway.files.moved import Moved
 from sessions.gateway.freezing import Freeze
 from sessions.gateway.recorded import Recorded, SessionOver
@@ -79,6 +80,7 @@ class Facts:
     login: str
     address: str
     output_limit: int
+    escorts: frozenset[str] = frozenset()
 
 
 class LiveSession(Recorded):
@@ -111,6 +113,7 @@ class LiveSession(Recorded):
         self.on_end: Callable[[LiveSession], None] | None = None
         self.moved = Moved()
         self.freezing = Freeze(self)
+        self.company = Company(self, facts.escorts)
         self._is_incomplete = False
         self._deadline = authorization.deadline
         self._ends_at = authorization.ends_at.timestamp()
@@ -150,7 +153,9 @@ class LiveSession(Recorded):
         elif self.unconfirmed:
             why = refusal(RefusalCode.UNCONFIRMED)
             self._refuse_open(remote_id, OpenFailure.RESOURCE_SHORTAGE, why, kind)
-        elif self.freezing:
+        elif self.freezing and not (
+            kind == "session" and self.freezing.is_held_by(NO_ESCORT, alone=True)
+        ):  # a shell or a command may wait for its escort; nothing of it is passed on before
             why = refusal(RefusalCode.SESSION_FROZEN, why=self.freezing.why)
             self._refuse_open(remote_id, OpenFailure.PROHIBITED, why, kind)
         elif kind == "session":
@@ -277,6 +282,10 @@ class LiveSession(Recorded):
     def unfreeze(self, cause: str) -> None:
         """That cause is gone. With the last one what was held is passed on, in order, once. Never waits."""
         self.freezing.end(cause)
+
+    def tell_soon(self, text: str) -> None:
+        """As `tell`, and never waits for a client that doesn't read."""
+        self.freezing.soon(lambda: self.tell(text) if self.reason is None else None)
 
     # The end. --------------------------------------------------------------------------------------------
 

@@ -69,9 +69,10 @@ def open_session(visitor: Visitor, identity: Identity, address: Address) -> tupl
     except Refused as refused:
         _give_up(visitor.gateway.clerk, row, refused, identity, authorization)
         raise
-    facts, gateway = _facts(row, visitor, authorization), visitor.gateway
+    facts, gateway = _facts(row, visitor, authorization, grant), visitor.gateway
     session = LiveSession(facts, authorization, recorder, visitor.leg, leg, gateway.clerk, gateway.room)
     connection.session = session
+    session.company.begin()
     if not leg.is_active():
         session.end(EndReason.ASSET_CLOSED)
     return session, banner(row, authorization, grant, legacy.in_use(leg.agreed))
@@ -106,7 +107,7 @@ def _form(visitor: Visitor, authorization: SessionAuthorization) -> OpenForm:
     )
 
 
-def _facts(row: SSHSession, visitor: Visitor, authorization: SessionAuthorization) -> Facts:
+def _facts(row: SSHSession, visitor: Visitor, authorization: SessionAuthorization, grant: Grant) -> Facts:
     return Facts(
         session_id=row.pk,
         label=row.label,
@@ -115,6 +116,7 @@ def _facts(row: SSHSession, visitor: Visitor, authorization: SessionAuthorizatio
         login=authorization.login,
         address=visitor.address,
         output_limit=settings.BREAKGLASS.exec_record_bytes,
+        escorts=queries.escorts_of(grant.playbook) if row.escort_needed else frozenset(),
     )
 
 
@@ -222,11 +224,17 @@ def banner(
         sorted(str(kind) for kind in ChannelKind if kind in authorization.obligations.channels)
     )
     lines = (
-        f"Breakglass session {row.label}. It is recorded.",
+        f"Breakglass session {row.label}. It is recorded, and may be watched.",
         f"  who    {person}",
         f"  where  {authorization.login}@{authorization.asset} ({allowed})",
         f"  why    {grant.incident.label}: {printable(grant.request.reason)}",
         f"  until  {authorization.ends_at:%Y-%m-%d %H:%M:%S} UTC; idle limit {authorization.idle_seconds // 60} min",
     )
+    escorts = " or ".join(sorted(queries.escorts_of(grant.playbook)))
+    escort = (
+        (f"  escort {escorts}: it is held until one of them watches, and whenever none does",)
+        if row.escort_needed
+        else ()
+    )
     risk = (f"  risk   old, weak algorithms between here and the asset: {', '.join(old)}",) if old else ()
-    return "\n".join((*lines, *risk)) + "\n"
+    return "\n".join((*lines, *escort, *risk)) + "\n"

@@ -141,6 +141,9 @@ class SplicedChannel:
     def tell(self, text: str) -> None:
         """Show a line of the gateway's own. Channels without a reader show nothing."""
 
+    def tell_before(self, text: str) -> None:
+        """As `tell`, on a channel that is open and on which nothing was started yet."""
+
     def tell_now(self, text: str) -> bool:
         """As `tell`, at the very end and without ever waiting. False where the connection is stuck."""
         return True

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from breakglass import clock, database_bell
 from breakglass.domain.audit import AuditTag
-from sessions.gateway import lease, memory
+from sessions.gateway import company, lease, memory
 from sessions.gateway.borrowed import hang_up_late
 from sessions.gateway.live import LiveSession
 from sessions.gateway.watch import SILENT, Watch
@@ -119,9 +119,7 @@ class Watchdog:
             if now - self._gathered >= RENEW_TOGETHER:
                 self._gathered = now
                 hang_up_late(now)
-                self._renew_soon(
-                    [watch for watch in watches if now - watch.renewed >= RENEW_EVERY - RENEW_TOGETHER]
-                )
+                self._renew_soon([watch for watch in watches if now - watch.renewed >= _patience(watch)])
             self._sign(watches, now)
             self._tidy(now)
             self._bury(now)
@@ -157,6 +155,7 @@ class Watchdog:
         if reason is not None:
             session.end(reason)
             return
+        session.company.look(now)
         self._warn(watch, now)
         self._keep_alive(watch, now)
         watch.deadline = session.deadline
@@ -303,6 +302,12 @@ class Watchdog:
                 log.warning("the %s is away, sessions are confirmed every %d s: %s", name, RENEW_EVERY, why)
             said = why
             self._stop.wait(1.0)
+
+
+def _patience(watch: Watch) -> float:
+    """How long an answer about this one is old enough: less where an escort is to be missed soon."""
+    every = company.LOOK_EVERY if watch.session.company.groups else RENEW_EVERY
+    return every - RENEW_TOGETHER
 
 
 def _quietly(session: LiveSession, act: object, *args: object) -> None:

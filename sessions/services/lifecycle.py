@@ -18,11 +18,11 @@ from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, RefusalCode, refuse
 from breakglass.domain.text import plain, storable
 from breakglass.models import Asset, AuditHead, Grant, Person
-from breakglass.queries import actor_of
-from breakglass.services import audit, notices
+from breakglass.queries import actor_of, escorts_of
+from breakglass.services import audit, notices, step_up
 from sessions.models import Channel, Recording, SSHSession
-from sessions.queries import session_for, thing_of_session
-from sessions.services import receipts
+from sessions.queries import kill_needs_factor, session_for, thing_of_session
+from sessions.services import escort, receipts
 from sessions.services.receipts import Cut
 from sessions.states import OPEN_STATES, EndReason, RecordingState, SessionState, may_become
 
@@ -91,8 +91,15 @@ def open_session(form: OpenForm, now: datetime) -> SSHSession:
         grant = grants.defer("playbook__spec").get(pk=form.grant_id)
         asset = _fit_asset(grant, form, now)
         latest = SSHSession.objects.aggregate(latest=Max("number"))["latest"] or 0
+        needs_escort = bool(escorts_of(grant.playbook))
         session = SSHSession.objects.create(
-            number=latest + 1, state=SessionState.OPENING, opened_at=now, renewed_at=now, **asdict(form)
+            number=latest + 1,
+            state=SessionState.OPENING,
+            opened_at=now,
+            renewed_at=now,
+            escort_needed=needs_escort,
+            escort_missing_at=now if needs_escort else None,
+            **asdict(form),
         )
         session.grant, session.asset = grant, asset
         Recording.objects.create(session=session, state=RecordingState.OPEN)
@@ -109,6 +116,8 @@ def open_session(form: OpenForm, now: datetime) -> SSHSession:
             "factor": form.factor,
         }
         audit.append(AuditTag.SESSION_OPENED, actor=grant.person, subject=session, now=now, data=data)
+        if needs_escort:
+            escort.call(session, now)
         doorbell.ring("sessions", session=str(session.pk))
         doorbell.ring(f"request:{grant.request_id}")
     return session
@@ -173,16 +182,22 @@ def refuse_channel(session_id: UUID, facts: ChannelFacts, refusal: Refusal, now:
         audit.append(AuditTag.CHANNEL_REFUSED, actor=session.person, subject=session, now=now, data=data)
 
 
-def kill(session_id: UUID, person: Person, reason: str, now: datetime) -> SSHSession:
+def kill(
+    session_id: UUID, person: Person, reason: str, now: datetime, answer: step_up.Answer = ""
+) -> SSHSession:
     """Ask the gateway to end a session at once; asking again changes nothing and is no error.
 
-    Raises Refused `not_found`, `not_allowed`, `session_not_live`.
+    `answer`: the second factor, where the playbook asks for one (`kill_needs_factor`). Raises Refused `not_found`,
+    `not_allowed`, `session_not_live`, and whatever a second factor is refused with.
     """
     session = session_for(person, session_id)
     if not permissions.may(actor_of(person), Verb.KILL_SESSION, thing_of_session(session)):
         raise refuse(
             RefusalCode.NOT_ALLOWED, verb=Verb.KILL_SESSION, who=permissions.WHO_CAN[Verb.KILL_SESSION]
         )
+    goes_on = SessionState(session.state) in OPEN_STATES and session.kill_requested_at is None
+    if goes_on and kill_needs_factor(session):
+        step_up.verify(person, "kill", session.pk, answer, now)
     with transaction.atomic():
         alive = SSHSession.objects.filter(pk=session_id, state__in=OPEN_STATES, kill_requested_at=None)
         if not alive.update(kill_requested_at=now, kill_requested_by=person):

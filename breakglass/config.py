@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from breakglass import object_store
+from breakglass.domain import notice_kinds
 from breakglass.object_store import ObjectStore
 
 PREFIX = "BREAKGLASS_"
@@ -34,6 +35,7 @@ SECRETS = (
     "recording_keys_old",
     "audit_anchors",
     "siem",
+    "notice_routes",
 )
 SIEM_SCHEMES = ("file", "syslog+tcp", "syslog+tls", "http", "https")
 ANCHOR_SCHEMES = ("file", "syslog", "syslog+tcp", "http", "https", "mailto")
@@ -83,6 +85,17 @@ class Config(BaseModel):
         default="", description="smtp://user:password@host:port?tls=1, or file:///folder; empty: console"
     )
     email_from: str = Field(default="breakglass@localhost", description="sender of notices")
+    notice_routes: str = Field(
+        default="",
+        repr=False,
+        description="the house's ways for notices, which playbooks name: NAME=ADDRESS pairs as Apprise writes addresses, "
+        "separated by spaces; the first is told when a person can't be",
+    )
+    notice_networks: str = Field(
+        default="",
+        description="networks of the house that people's own ways for notices may lead into, also without TLS, "
+        "as 10.0.0.0/8, comma separated; empty: only public addresses, over TLS",
+    )
     time_zone: str = Field(default="UTC", description="zone in which people's usual hours are judged")
     trusted_proxies: int = Field(
         default=0, ge=0, le=5, description="reverse proxies in front of the web page"
@@ -185,6 +198,21 @@ class Config(BaseModel):
                 raise ValueError(f"must be networks, comma separated: {error}") from error
         return value
 
+    @field_validator("notice_routes")
+    @classmethod
+    def _check_notice_routes(cls, value: str) -> str:
+        notice_kinds.routes_in(value)
+        return value
+
+    @field_validator("notice_networks")
+    @classmethod
+    def _check_notice_networks(cls, value: str) -> str:
+        try:
+            notice_kinds.networks_in(value)
+        except ValueError as error:
+            raise ValueError(f"must be networks, comma separated: {error}") from error
+        return value
+
     @field_validator("siem")
     @classmethod
     def _check_siem(cls, value: str) -> str:
@@ -254,6 +282,11 @@ class Config(BaseModel):
         return tuple(
             ip_network(part.strip()) for part in filter(None, self.gateway_exempt_networks.split(","))
         )
+
+    @property
+    def house_routes(self) -> dict[str, str]:
+        """The house's ways for notices by name, in the order in which they stand."""
+        return notice_kinds.routes_in(self.notice_routes)
 
     @property
     def public_host(self) -> str:

@@ -5,9 +5,15 @@ from django.db import models
 
 
 class Notice(models.Model):
-    """Something a person should know; written with the change it tells of, delivered after. It holds no secret."""
+    """Something to be known; written with the change it tells of, delivered after. It holds no secret.
 
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notices")
+    For a person, or (`person` null) for one of the house's ways, which a playbook names. How it gets there is in its
+    deliveries: `sent_at` is when the first of them went.
+    """
+
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notices", null=True
+    )
     topic = models.CharField(max_length=64)
     subject = models.CharField(max_length=160)
     body = models.TextField()
@@ -15,9 +21,6 @@ class Notice(models.Model):
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)
-    tries = models.PositiveIntegerField(default=0)
-    next_try_at = models.DateTimeField(null=True)
-    problem = models.CharField(max_length=300, blank=True)
 
     class Meta:
         ordering = ("-created_at",)

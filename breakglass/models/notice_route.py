@@ -12,7 +12,7 @@ from breakglass.models.notice import Notice
 class NoticeRoute(models.Model):
     """A way for notices: a person's own, or the house's (`person` null), which playbooks name under `notify`.
 
-    `url` is an Apprise address, encrypted: it often holds a token.
+    `url` is an Apprise address, encrypted: it often holds a token. Empty for the house's: those are in the settings.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -63,4 +63,11 @@ class NoticeDelivery(models.Model):
             models.UniqueConstraint(
                 fields=("notice",), condition=models.Q(route=None), name="delivery_one_mail"
             ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=("next_try_at",),
+                condition=models.Q(sent_at=None, next_try_at__isnull=False),
+                name="delivery_due",
+            )
         ]

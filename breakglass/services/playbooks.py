@@ -16,7 +16,7 @@ from django.db.models import Max
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Asset, Person, PlaybookVersion
-from breakglass.services import audit
+from breakglass.services import audit, notice_routes
 from playbooks.digest import digest_of
 from playbooks.schema import PlaybookSpec
 
@@ -77,7 +77,16 @@ def unfit(specs: Sequence[PlaybookSpec]) -> list[str]:
         slugs.add(spec.slug)
         for name in spec.assets:
             problems.extend(f"{spec.slug}: {fault}" for fault in _asset_faults(spec, name, assets.get(name)))
+        problems.extend(f"{spec.slug}: {fault}" for fault in unknown_ways(spec))
     return problems
+
+
+def unknown_ways(spec: PlaybookSpec) -> list[str]:
+    """A way that nobody set up would be a notice that nobody gets."""
+    return [
+        f"there is no way for notices called {name}: set it up in BREAKGLASS_NOTICE_ROUTES, or take it out of notify."
+        for name in notice_routes.missing(spec.notify)
+    ]
 
 
 def _asset_faults(spec: PlaybookSpec, name: str, asset: Asset | None) -> list[str]:

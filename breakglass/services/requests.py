@@ -239,6 +239,7 @@ def _tell_approvers(request: AccessRequest, now: datetime) -> None:
         body=f"{request.label}, {request.incident}: {request.reason}\nAssets: {assets}. For {request.minutes} minutes.",
         path=f"/requests/{request.pk}/",
         now=now,
+        ways=spec_of(request.playbook).notify,
     )
 
 
@@ -272,6 +273,7 @@ def _escalate(request: AccessRequest, now: datetime) -> bool:
             body=f"{request.label} has had no answer: {request.reason}",
             path=f"/requests/{request.pk}/",
             now=now,
+            ways=spec_of(request.playbook).notify,
         )
         doorbell.ring(f"request:{request.pk}")
         doorbell.ring("inbox")

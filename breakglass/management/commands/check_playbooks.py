@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from breakglass.services.playbooks import unknown_ways
 from playbooks.digest import canonical_bytes
 from playbooks.loader import CATALOG, CatalogErrors, LoadedPlaybook, load_catalog
 
@@ -33,9 +34,18 @@ class Command(BaseCommand):
                 f"{len(errors.problems)} problems; nothing can be loaded.", returncode=1
             ) from None
         if canonical is None:
+            self._refuse_unknown_ways(loaded)
             self._list(loaded)
         else:
             self._print_canonical(loaded, canonical)
+
+    def _refuse_unknown_ways(self, loaded: list[LoadedPlaybook]) -> None:
+        real = [playbook.spec for playbook in loaded if not playbook.spec.template]
+        faults = [f"{spec.slug}: notify: {fault}" for spec in real for fault in unknown_ways(spec)]
+        for fault in faults:
+            self.stdout.write(fault)
+        if faults:
+            raise CommandError(f"{len(faults)} problems; nothing can be loaded.", returncode=1)
 
     def _list(self, loaded: list[LoadedPlaybook]) -> None:
         for playbook in loaded:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Any
+
+import django.db.models.deletion
+from django.conf import settings
+from django.db import migrations, models
+
+
+def under_way(apps: Any, schema_editor: Any) -> None:
+    """What waits for its mail still gets one."""
+    delivery = apps.get_model("breakglass", "NoticeDelivery")
+    waiting = apps.get_model("breakglass", "Notice").objects.filter(sent_at=None, next_try_at__isnull=False)
+    delivery.objects.bulk_create(
+        delivery(notice=row, tries=row.tries, next_try_at=row.next_try_at, problem=row.problem)
+        for row in waiting.exclude(person__email="")
+    )
+
+
+class Migration(migrations.Migration):
+    dependencies = [("breakglass", "0008_spent_challenges")]
+
+    operations = [
+        migrations.AlterField(
+            model_name="notice",
+            name="person",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="notices",
+                to=settings.AUTH_USER_MODEL,
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="noticedelivery",
+            index=models.Index(
+                condition=models.Q(("next_try_at__isnull", False), ("sent_at", None)),
+                fields=["next_try_at"],
+                name="delivery_due",
+            ),
+        ),
+        migrations.RunPython(under_way, migrations.RunPython.noop),
+    ]

@@ -224,7 +224,7 @@ def banner(
         sorted(str(kind) for kind in ChannelKind if kind in authorization.obligations.channels)
     )
     lines = (
-        f"Breakglass session {row.label}. It is recorded, and may be watched.",
+        f"Breakglass session {row.label}. It is recorded. It may be watched live.",
         f"  who    {person}",
         f"  where  {authorization.login}@{authorization.asset} ({allowed})",
         f"  why    {grant.incident.label}: {printable(grant.request.reason)}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,14 +12,10 @@ from django.db import transaction
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.models import ConnectCode, Person
-from breakglass.services import audit, grants, step_up
+from breakglass.services import audit, grants, step_up, typed_code
 from breakglass.services.step_up import Answer
 
 LIFE = timedelta(seconds=60)
-# 50 bits that a tired hand can copy: no i, l, o or u, and those typed for 1 and 0 are taken as such.
-ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-LENGTH = 10
-FOLDED = str.maketrans("ilo", "110", "- ")
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ def issue(person: Person, grant_id: UUID, answer: Answer, now: datetime) -> Issu
     except Refused as refused:
         audit.record_refusal(AuditTag.CONNECT_CODE_REFUSED, refused, actor=person, subject=grant, now=now)
         raise
-    digits = "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+    digits = typed_code.fresh()
     with transaction.atomic():
         grant.connect_codes.filter(used_at=None, expires_at__gt=now).update(expires_at=now)
         row = ConnectCode.objects.create(
@@ -50,7 +45,7 @@ def issue(person: Person, grant_id: UUID, answer: Answer, now: datetime) -> Issu
         )
         data = {"code": row.pk, "factor": proof.name, "expires_at": row.expires_at}
         audit.append(AuditTag.CONNECT_CODE_ISSUED, actor=person, subject=grant, now=now, data=data)
-    return IssuedCode(row, f"{digits[:5]}-{digits[5:]}")
+    return IssuedCode(row, typed_code.shown(digits))
 
 
 def redeem(username: str, asset: str, typed: str, address: str, now: datetime) -> ConnectCode:
@@ -76,4 +71,4 @@ def redeem(username: str, asset: str, typed: str, address: str, now: datetime) -
 
 
 def _hash(typed: str) -> str:
-    return hashlib.sha256(typed.strip().lower().translate(FOLDED).encode()).hexdigest()
+    return hashlib.sha256(typed_code.folded(typed).encode()).hexdigest()

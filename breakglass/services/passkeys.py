@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django_otp_webauthn.models import WebAuthnCredential
 from webauthn import (
     generate_authentication_options,
@@ -27,7 +28,11 @@ from webauthn.helpers import (
     parse_client_data_json,
 )
 from webauthn.helpers.exceptions import WebAuthnException
-from webauthn.helpers.structs import AuthenticationCredential, UserVerificationRequirement
+from webauthn.helpers.structs import (
+    AuthenticationCredential,
+    PublicKeyCredentialDescriptor,
+    UserVerificationRequirement,
+)
 
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.permissions import ADMINISTRATORS
@@ -64,13 +69,27 @@ def of(person: Person) -> list[WebAuthnCredential]:
     return list(WebAuthnCredential.objects.filter(user=person, confirmed=True).order_by("pk"))
 
 
+def all_of(person: Person) -> list[WebAuthnCredential]:
+    """Also those that were barred because they may be copies."""
+    return list(WebAuthnCredential.objects.filter(user=person).order_by("pk"))
+
+
 def any_of(person: Person) -> bool:
     return bool(WebAuthnCredential.objects.filter(user=person, confirmed=True).exists())
 
 
+def descriptors(person: Person) -> list[PublicKeyCredentialDescriptor]:
+    """The person's passkeys as browsers are told of them, the latest used first."""
+    rows = WebAuthnCredential.objects.filter(user=person, confirmed=True)
+    found: list[PublicKeyCredentialDescriptor] = rows.order_by(
+        F("last_used_at").desc(nulls_last=True)
+    ).as_credential_descriptors()
+    return found
+
+
 def options(purpose: Purpose, person: Person | None, now: datetime) -> dict[str, Any]:
     """What the browser needs to ask for an assertion. No person: any passkey of this house that the browser knows."""
-    allowed = [] if person is None else WebAuthnCredential.get_credential_descriptors_for_user(person)
+    allowed = [] if person is None else descriptors(person)
     if person is not None and not allowed:
         raise refuse(RefusalCode.PASSKEY_REFUSED, problem="you have registered none")
     made = generate_authentication_options(
@@ -94,11 +113,12 @@ def verify(
     with transaction.atomic():
         outcome = _verify_locked(purpose, person, assertion, now)
     if isinstance(outcome, Refused):
-        who: Person | str = person or "unknown"
-        subject = person or "login:passkey"
-        audit.record_refusal(
-            AuditTag.FACTOR_REFUSED, outcome, actor=who, subject=subject, now=now, kind="passkey"
-        )
+        who = person or _claimed(assertion)
+        # A stranger's noise names nobody, and would only fill the trail.
+        if who is not None:
+            audit.record_refusal(
+                AuditTag.FACTOR_REFUSED, outcome, actor=who, subject=who, now=now, kind="passkey"
+            )
         raise outcome
     return outcome
 
@@ -129,6 +149,17 @@ def _verify_locked(
     row.save(update_fields=("sign_count", "last_used_at"))
     name = f"passkey:{row.pk}:{challenges.digest(challenge)[:20]}"
     return row.user, FactorProof(name, row.persistent_id, now)
+
+
+def _claimed(assertion: Assertion) -> Person | None:
+    """Whose passkey a refused answer names, if anybody's."""
+    try:
+        digest = WebAuthnCredential.get_credential_id_sha256(_read(assertion).raw_id)
+    except (WebAuthnException, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    row = WebAuthnCredential.objects.select_related("user").filter(credential_id_sha256=digest).first()
+    found: Person | None = row.user if row else None
+    return found
 
 
 def _read(assertion: Assertion) -> AuthenticationCredential:

@@ -20,7 +20,8 @@ from django_otp.oath import TOTP
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.models import Person, RecoveryCode, RecoveryCodes, TotpFactor
-from breakglass.services import audit, passkeys, vault
+from breakglass.services import audit, enrolment, passkeys, vault
+from breakglass.services.enrolment import Permit
 from breakglass.services.proof import FactorProof
 
 PURPOSE = "totp"
@@ -49,6 +50,11 @@ def has_app(person: Person) -> bool:
     return bool(TotpFactor.objects.filter(user=person, confirmed=True).exists())
 
 
+def device_of_app(person: Person) -> str:
+    """How django-otp names the person's authenticator app."""
+    return str(TotpFactor.objects.get(user=person, confirmed=True).persistent_id)
+
+
 def enrol_begin(person: Person) -> Enrolment:
     """A fresh secret for an authenticator app, as text and as `otpauth://` address for a QR code."""
     secret = base64.b32encode(os.urandom(20)).decode()
@@ -57,19 +63,16 @@ def enrol_begin(person: Person) -> Enrolment:
     return Enrolment(secret, f"otpauth://totp/{label}?{query}")
 
 
-def enrol_confirm(person: Person, secret_base32: str, code: str, now: datetime) -> list[str]:
-    """Store the factor once the person's app has shown a right code; returns the recovery codes, shown once.
+def enrol_confirm(
+    person: Person, secret_base32: str, code: str, now: datetime, *, permit: Permit
+) -> list[str]:
+    """Store the factor once the person's app has shown a right code. Returns the recovery codes, shown once, where it
+    is the person's first factor.
 
-    Raises Refused: `second_factor_wrong`; `not_allowed` when the person has a factor already.
+    `permit`: the enrolment code for the first, or a factor given just now. Raises Refused: `second_factor_wrong`;
+    `not_allowed` when the person has an app already; what is against the permit.
     """
-    try:
-        secret = base64.b32decode(secret_base32)
-    except ValueError:
-        raise refuse(
-            RefusalCode.BAD_INPUT, problem="That secret is not base32. Begin the enrolment again."
-        ) from None
-    if len(secret) < LEAST_SECRET:
-        raise refuse(RefusalCode.BAD_INPUT, problem="That secret is too short. Begin the enrolment again.")
+    secret = _decoded(secret_base32)
     step = _matching_step(secret, code, now, after=-1)
     if step is None:
         raise refuse(RefusalCode.SECOND_FACTOR_WRONG)
@@ -80,17 +83,33 @@ def enrol_confirm(person: Person, secret_base32: str, code: str, now: datetime) 
             raise refuse(
                 RefusalCode.NOT_ALLOWED, verb="enrol a second authenticator app", who="an administrator"
             )
+        is_first = not has_factor(person)
+        by = enrolment.take(permit, person, is_first=is_first, now=now)
         _store(person, secret, step)
-        codes = _fresh_recovery_codes(person)
-        audit.append(AuditTag.FACTOR_ENROLLED, actor=person, subject=person, now=now)
+        codes = fresh_recovery_codes(person) if is_first else []
+        audit.append(
+            AuditTag.FACTOR_ENROLLED, actor=person, subject=person, now=now, data={"kind": "app", **by}
+        )
     return codes
+
+
+def _decoded(secret_base32: str) -> bytes:
+    try:
+        secret = base64.b32decode(secret_base32)
+    except ValueError:
+        raise refuse(
+            RefusalCode.BAD_INPUT, problem="That secret is not base32. Begin the enrolment again."
+        ) from None
+    if len(secret) < LEAST_SECRET:
+        raise refuse(RefusalCode.BAD_INPUT, problem="That secret is too short. Begin the enrolment again.")
+    return secret
 
 
 def enrol_known(person: Person, secret_base32: str, now: datetime) -> None:
     """Give a person a factor with a secret that is known already, as a demo or an import does."""
     with transaction.atomic():
         _store(person, base64.b32decode(secret_base32), -1)
-        _fresh_recovery_codes(person)
+        fresh_recovery_codes(person)
         audit.append(AuditTag.FACTOR_ENROLLED, actor=None, subject=person, now=now)
 
 
@@ -210,7 +229,7 @@ def _store(person: Person, secret: bytes, last_step: int) -> None:
     )
 
 
-def _fresh_recovery_codes(person: Person) -> list[str]:
+def fresh_recovery_codes(person: Person) -> list[str]:
     RecoveryCodes.objects.filter(user=person).delete()
     device = RecoveryCodes.objects.create(user=person, name="recovery codes")
     codes = [base64.b32encode(os.urandom(10)).decode().lower() for _ in range(CODES)]

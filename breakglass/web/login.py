@@ -1,22 +1,19 @@
-"""Logging in: password, then a second factor; the first login enrols one."""
+"""Logging in: password, then a second factor, or a passkey for both; the first login enrols one (web/enrol.py)."""
 
 from __future__ import annotations
 
-import base64
-import json
+import hashlib
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import segno
 from axes.helpers import get_cool_off
 from axes.models import AccessAttempt
 from django import forms
 from django.contrib import auth
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.safestring import mark_safe
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 from django_otp import login as otp_login
@@ -25,14 +22,18 @@ from django_otp.models import Device
 from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
-from breakglass.models import Person, TotpFactor
-from breakglass.services import audit, second_factor, vault
+from breakglass.models import Person
+from breakglass.services import audit, passkeys, second_factor
+from breakglass.services.challenges import Purpose
+from breakglass.services.passkeys import Assertion
+from breakglass.services.proof import FactorProof
+from breakglass.web import enrol as enrol_pages
 from breakglass.web import freshness
 from breakglass.web.code_form import code_field
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import has_both_factors, open_to_all
 
 HALF = "half_login"
-ENROLMENT = "enrolment"
 HALF_LASTS = timedelta(minutes=10)
 
 
@@ -59,7 +60,7 @@ class PasswordForm(forms.Form):
     )
 
 
-class CodeForm(forms.Form):
+class LoginCodeForm(StepUpForm):
     code = code_field("Code")
 
 
@@ -107,21 +108,23 @@ def locked_out(request: HttpRequest, response: object = None, credentials: objec
 @sensitive_post_parameters("code")
 @require_http_methods(["GET", "POST"])
 def second_step(request: HttpRequest) -> HttpResponse:
-    """Second step: a code of the authenticator app, or a recovery code."""
+    """Second step: a code of the authenticator app, a passkey, or a recovery code."""
     person = _half_logged_in(request)
     if person is None:
         return redirect("login")
     if not second_factor.has_factor(person):
         return redirect("login_enrol")
     recovery = request.GET.get("recovery") == "1"
-    form: forms.Form = (RecoveryForm if recovery else CodeForm)(
-        request.POST if request.method == "POST" else None
+    data = request.POST if request.method == "POST" else None
+    form = (
+        RecoveryForm(data)
+        if recovery
+        else LoginCodeForm(data, person=person, action="login", way="login_passkey")
     )
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
-        check = second_factor.use_recovery_code if recovery else second_factor.verify
         try:
-            proof = check(person, form.cleaned_data["code"], clock.now())
+            proof = _second_factor(request, person, form)
         except Refused as no:
             refused = no.refusal
         else:
@@ -131,36 +134,66 @@ def second_step(request: HttpRequest) -> HttpResponse:
     return render(request, "breakglass/second_step.html", context, status=refused.status if refused else 200)
 
 
+def _second_factor(request: HttpRequest, person: Person, form: RecoveryForm | LoginCodeForm) -> FactorProof:
+    """What was given is right, and used up by this."""
+    now = clock.now()
+    if isinstance(form, RecoveryForm):
+        return second_factor.use_recovery_code(person, form.cleaned_data["code"], now)
+    answer = form.answer
+    if isinstance(answer, str):
+        return second_factor.verify(person, answer, now)
+    return passkeys.verify(_purpose(request, person), person, answer, now)[1]
+
+
 @open_to_all
-@sensitive_post_parameters("code")
+@require_POST
+def login_passkey(request: HttpRequest) -> HttpResponse:
+    """A challenge for logging in: for who gave the password one of their passkeys, for a stranger any of this house."""
+    person = _half_logged_in(request) if request.POST.get("action") == "login" else None
+    try:
+        return JsonResponse(passkeys.options(_purpose(request, person), person, clock.now()))
+    except Refused as no:
+        return JsonResponse(no.refusal.as_dict(), status=no.refusal.status)
+
+
+@open_to_all
+@require_POST
+def login_by_passkey(request: HttpRequest) -> HttpResponse:
+    """Both factors at once: a passkey that has asked for its PIN, finger or face. No password is typed."""
+    given = Assertion(request.POST.get("assertion", "")[: passkeys.MOST_TEXT + 1])
+    try:
+        person, proof = passkeys.verify(_purpose(request, None), None, given, clock.now())
+    except Refused as no:
+        return _login_page(request, PasswordForm(), no.refusal)
+    request.session.flush()
+    request.session[HALF] = {"next": _wanted(request)}
+    return _welcome(request, person, proof.persistent_id, proof.name)
+
+
+def _purpose(request: HttpRequest, person: Person | None) -> Purpose:
+    """Bound to this browser: an answer that somebody else's page begot logs nobody in here."""
+    browser = hashlib.sha256(str(request.META.get("CSRF_COOKIE", "")).encode()).hexdigest()
+    return Purpose("login", str(person.pk) if person else "", "login", browser)
+
+
+@open_to_all
+@sensitive_post_parameters("code", "enrolment_code")
 @require_http_methods(["GET", "POST"])
 def enrol(request: HttpRequest) -> HttpResponse:
-    """The first login enrols a second factor, and shows the recovery codes this one time."""
+    """The first login enrols a second factor, for an enrolment code, and shows the recovery codes this one time."""
     person = _half_logged_in(request)
     if person is None:
         return redirect("login")
     if second_factor.has_factor(person):
         return redirect("login_second")
-    enrolment = _enrolment(request, person)
-    form = CodeForm(request.POST if request.method == "POST" else None)
-    refused: Refusal | None = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            codes = second_factor.enrol_confirm(
-                person, enrolment.secret_base32, form.cleaned_data["code"], clock.now()
-            )
-        except Refused as no:
-            refused = no.refusal
-        else:
-            wanted = _welcome(request, person, TotpFactor.objects.get(user=person).persistent_id)["Location"]
-            return render(request, "breakglass/recovery_codes.html", {"codes": codes, "next": wanted})
-    context = {
-        "form": form,
-        "refusal": refused,
-        "qr": _qr(enrolment.otpauth_uri),
-        "secret_spaced": " ".join(_chunks(enrolment.secret_base32, 4)),
-    }
-    return render(request, "breakglass/enrol.html", context, status=refused.status if refused else 200)
+    asked = enrol_pages.ask_for_code(request, person)
+    if asked is not None:
+        return asked
+    done = enrol_pages.first_factor(request, person)
+    if done.page is not None:
+        return done.page
+    wanted = _welcome(request, person, done.device)["Location"]
+    return render(request, "breakglass/recovery_codes.html", {"codes": done.codes, "next": wanted})
 
 
 @require_POST
@@ -173,7 +206,12 @@ def logout(request: HttpRequest) -> HttpResponse:
 
 
 def _login_page(request: HttpRequest, form: forms.Form, refused: Refusal | None = None) -> HttpResponse:
-    context = {"form": form, "refusal": refused, "next": request.GET.get("next", "")}
+    context = {
+        "form": form,
+        "refusal": refused,
+        "next": request.GET.get("next", ""),
+        "passkeys": passkeys.offered(),
+    }
     return render(request, "breakglass/login.html", context, status=refused.status if refused else 200)
 
 
@@ -181,7 +219,7 @@ def _welcome(request: HttpRequest, person: Person, factor: str, given: str = "")
     """`given` names the one use of a factor that opens a terminal in this browser without another question."""
     wanted = request.session.get(HALF, {}).get("next") or reverse("home")
     request.session.pop(HALF, None)
-    request.session.pop(ENROLMENT, None)
+    enrol_pages.forget(request)
     auth.login(request, person, backend="django.contrib.auth.backends.ModelBackend")
     otp_login(request, Device.from_persistent_id(factor))
     if given:
@@ -196,29 +234,6 @@ def _half_logged_in(request: HttpRequest) -> Person | None:
     if not half or clock.now().timestamp() - half["at"] > HALF_LASTS.total_seconds():
         return None
     return Person.objects.filter(id=UUID(half["person"]), is_active=True).first()
-
-
-def _enrolment(request: HttpRequest, person: Person) -> second_factor.Enrolment:
-    """The same secret until it is confirmed, kept encrypted in the session between the two clicks."""
-    kept = request.session.get(ENROLMENT)
-    if kept:
-        return second_factor.Enrolment(*json.loads(vault.decrypt(base64.b64decode(kept), "enrolment")))
-    enrolment = second_factor.enrol_begin(person)
-    plain = json.dumps([enrolment.secret_base32, enrolment.otpauth_uri])
-    request.session[ENROLMENT] = base64.b64encode(vault.encrypt(plain.encode(), "enrolment")).decode()
-    return enrolment
-
-
-def _qr(uri: str) -> str:
-    """The QR code as inline SVG: no image to load, nothing for the CSP to forbid."""
-    svg = segno.make(uri, error="m").svg_inline(
-        scale=5, border=2, omitsize=True, svgclass=None, lineclass=None
-    )
-    return mark_safe(svg)
-
-
-def _chunks(text: str, length: int) -> list[str]:
-    return [text[start : start + length] for start in range(0, len(text), length)]
 
 
 def _wanted(request: HttpRequest) -> str:

@@ -11,13 +11,14 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from breakglass import clock
-from breakglass.domain.refusals import Refused
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
 from breakglass.models import Person
-from breakglass.services import keys, second_factor, tokens
-from breakglass.web.code_form import put_beside
+from breakglass.services import keys, passkey_making, passkeys, second_factor, tokens
+from breakglass.web import enrol
+from breakglass.web.code_form import ABOUT_THE_CODE, put_beside
 from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import groups_of, person_of
 
@@ -60,6 +61,13 @@ class TokenForm(StepUpForm):
 
     def __init__(self, person: Person, data: Any = None) -> None:
         super().__init__(data, person=person, action="issue token", subject_field="label")
+
+
+class FactorForm(StepUpForm):
+    prefix = "factor"
+
+    def __init__(self, person: Person, data: Any = None) -> None:
+        super().__init__(data, person=person, action="add factor", subject=person.pk)
 
 
 @require_safe
@@ -110,6 +118,46 @@ def token_add(request: HttpRequest) -> HttpResponse:
     return _page(request, token_form=form, status=422)
 
 
+@sensitive_post_parameters("code", "factor-code")
+@require_POST
+def factor_permit(request: HttpRequest) -> HttpResponse:
+    """A factor that one has lets another be added: the next page does it."""
+    person, now = person_of(request), clock.now()
+    form = FactorForm(person, request.POST)
+
+    def permit() -> None:
+        enrol.keep_proof(request, person, passkey_making.permit(person, form.answer, now))
+
+    if _done(form, permit, "code"):
+        return redirect("factor_add")
+    return _page(request, factor_form=form, status=422)
+
+
+@sensitive_post_parameters("code")
+@require_http_methods(["GET", "POST"])
+def passkey_remove(request: HttpRequest, passkey_id: int) -> HttpResponse:
+    person = person_of(request)
+    passkey = next((one for one in passkeys.all_of(person) if one.pk == passkey_id), None)
+    if passkey is None:
+        raise refuse(RefusalCode.NOT_FOUND, what="passkey")
+    data = request.POST if request.method == "POST" else None
+    form = StepUpForm(data, person=person, action="remove passkey", subject=passkey_id)
+    refused: Refusal | None = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            passkey_making.remove(person, passkey_id, form.answer, clock.now())
+        except Refused as no:
+            refused = None if no.refusal.code in ABOUT_THE_CODE else no.refusal
+            if refused is None:
+                put_beside(form, no.refusal)
+        else:
+            messages.success(request, f"{passkey.name} is removed: it opens nothing any more.")
+            return redirect("profile")
+    context = {"passkey": passkey, "form": form, "refusal": refused}
+    status = refused.status if refused else 422 if form.errors else 200
+    return render(request, "breakglass/passkey_remove.html", context, status=status)
+
+
 @require_POST
 def token_revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
     tokens.revoke(person_of(request), token_id, clock.now())
@@ -134,20 +182,30 @@ def _page(
     *,
     key_form: KeyForm | None = None,
     token_form: TokenForm | None = None,
+    factor_form: FactorForm | None = None,
     status: int = 200,
     secret: str = "",
 ) -> HttpResponse:
     person = person_of(request)
-    of_page = {"key_form": key_form or KeyForm(person), "token_form": token_form or TokenForm(person)}
+    of_page = {
+        "key_form": key_form or KeyForm(person),
+        "token_form": token_form or TokenForm(person),
+        "factor_form": factor_form or FactorForm(person),
+    }
     context = {"secret": secret, **of_page, **_facts(person)}
     return render(request, "breakglass/profile.html", context, status=status)
 
 
 def _facts(person: Person) -> dict[str, Any]:
+    has_app = second_factor.has_app(person)
     return {
         "me": person,
         "groups": sorted(groups_of(person)),
         "keys": person.ssh_keys.filter(removed_at=None),
         "tokens": person.api_tokens.filter(revoked_at=None),
+        "passkeys": passkeys.all_of(person),
+        "passkeys_offered": passkeys.offered(),
+        "has_app": has_app,
+        "may_add_factor": passkeys.offered() or not has_app,
         "codes_left": second_factor.recovery_codes_left(person),
     }

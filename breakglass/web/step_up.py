@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.urls import reverse
 
 from breakglass.models import Person
 from breakglass.services import passkeys, second_factor
@@ -32,6 +33,7 @@ class StepUp:
     action: str
     subject: str
     subject_field: str
+    url: str
     passkey: bool
     app: bool
 
@@ -61,13 +63,16 @@ class StepUpForm(forms.Form):
         action: str,
         subject: object = "",
         subject_field: str = "",
+        way: str = "passkey_challenge",
         **kwargs: Any,
     ) -> None:
         super().__init__(data, **kwargs)
         named = self.add_prefix(subject_field) if subject_field else ""
         has_passkey = passkeys.offered() and passkeys.any_of(person)
         has_app = second_factor.has_app(person)
-        self.step_up = StepUp(action, str(subject), named, has_passkey, has_app or not has_passkey)
+        self.step_up = StepUp(
+            action, str(subject), named, reverse(way), has_passkey, has_app or not has_passkey
+        )
         if has_passkey and not has_app:
             self.fields["code"].error_messages["required"] = "Press the button again and give your passkey."
         elif has_passkey:

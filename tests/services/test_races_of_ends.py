@@ -7,10 +7,11 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.db import transaction
 
 from breakglass.demo import totp
 from breakglass.models import AccessRequest, AuditEvent, Grant, Notice, TotpFactor
-from breakglass.services import audit, grants, incidents, playbooks, requests, second_factor
+from breakglass.services import audit, enrolment, grants, incidents, playbooks, requests, second_factor
 from breakglass.services.requests import SubmitForm
 from sessions import services as data_plane
 from sessions.models import Review, SSHSession
@@ -223,8 +224,10 @@ def test_people_enrol_while_they_are_being_told(committed: Scene) -> None:
     for number in range(ROUNDS):
         TotpFactor.objects.filter(user=ada).delete()
         secret = base64.b32encode(bytes([number] * 20)).decode()
+        with transaction.atomic():
+            permit = enrolment.mint(ada, None, now).row.pk
         outcomes = race(
-            partial(second_factor.enrol_confirm, ada, secret, totp.code(secret, now), now),
+            partial(second_factor.enrol_confirm, ada, secret, totp.code(secret, now), now, permit=permit),
             partial(requests.submit, rita, form, now),
             partial(requests.submit, rita, form, now),
         )

@@ -6,13 +6,15 @@ import base64
 import os
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import pytest
+from django.db import transaction
 
 from breakglass.demo import totp
 from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import AuditEvent, Person, RecoveryCode, TotpFactor
-from breakglass.services import people, second_factor
+from breakglass.services import enrolment, people, second_factor
 from tests.services.scene import last, refused, trail_text
 from tests.support.cast import PLAYERS, Cast
 from tests.support.clock import FrozenClock
@@ -157,9 +159,13 @@ def test_enrolling_takes_a_code_of_the_new_secret_and_gives_ten_recovery_codes(
     assert query["secret"] == [begun.secret_base32]
     assert not second_factor.has_factor(newcomer)
     with refused(Code.SECOND_FACTOR_WRONG):
-        second_factor.enrol_confirm(newcomer, begun.secret_base32, "000000", time.now)
+        second_factor.enrol_confirm(
+            newcomer, begun.secret_base32, "000000", time.now, permit=_permit(newcomer, time)
+        )
     code = totp.code(begun.secret_base32, time.now)
-    codes = second_factor.enrol_confirm(newcomer, begun.secret_base32, code, time.now)
+    codes = second_factor.enrol_confirm(
+        newcomer, begun.secret_base32, code, time.now, permit=_permit(newcomer, time)
+    )
     assert len(set(codes)) == 10
     assert second_factor.recovery_codes_left(newcomer) == 10
     # The code that confirmed it is used up by that.
@@ -179,7 +185,11 @@ def test_a_second_factor_cant_be_replaced_by_enrolling_again(cast: Cast, time: F
     begun = second_factor.enrol_begin(cast.ada)
     with refused(Code.NOT_ALLOWED):
         second_factor.enrol_confirm(
-            cast.ada, begun.secret_base32, totp.code(begun.secret_base32, time.now), time.now
+            cast.ada,
+            begun.secret_base32,
+            totp.code(begun.secret_base32, time.now),
+            time.now,
+            permit=_permit(cast.ada, time),
         )
     second_factor.verify(cast.ada, cast.code("ada", time.now), time.now)
 
@@ -193,7 +203,7 @@ def test_a_secret_that_is_none_or_too_short_isnt_enrolled(
     except ValueError:
         code = "123456"
     with refused(Code.BAD_INPUT):
-        second_factor.enrol_confirm(newcomer, secret, code, time.now)
+        second_factor.enrol_confirm(newcomer, secret, code, time.now, permit=_permit(newcomer, time))
     assert not second_factor.has_factor(newcomer)
 
 
@@ -202,7 +212,9 @@ def test_secrets_and_recovery_codes_lie_in_the_database_as_ciphertext_and_hashes
 ) -> None:
     begun = second_factor.enrol_begin(newcomer)
     code = totp.code(begun.secret_base32, time.now)
-    codes = second_factor.enrol_confirm(newcomer, begun.secret_base32, code, time.now)
+    codes = second_factor.enrol_confirm(
+        newcomer, begun.secret_base32, code, time.now, permit=_permit(newcomer, time)
+    )
     stored = bytes(TotpFactor.objects.get(user=newcomer).secret)
     assert base64.b32decode(begun.secret_base32) not in stored
     assert begun.secret_base32.encode() not in stored
@@ -211,13 +223,20 @@ def test_secrets_and_recovery_codes_lie_in_the_database_as_ciphertext_and_hashes
     assert begun.secret_base32 not in trail_text()
 
 
+def _permit(person: Person, time: FrozenClock) -> UUID:
+    with transaction.atomic():
+        return enrolment.mint(person, None, time.now).row.pk
+
+
 # --- recovery codes
 
 
 @pytest.fixture
 def codes(newcomer: Person, time: FrozenClock) -> list[str]:
     secret = base64.b32encode(os.urandom(20)).decode()
-    return second_factor.enrol_confirm(newcomer, secret, totp.code(secret, time.now), time.now)
+    return second_factor.enrol_confirm(
+        newcomer, secret, totp.code(secret, time.now), time.now, permit=_permit(newcomer, time)
+    )
 
 
 def test_a_recovery_code_counts_once(newcomer: Person, codes: list[str], time: FrozenClock) -> None:

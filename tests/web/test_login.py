@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from breakglass.demo import totp
 from breakglass.models import AuditEvent, Person, RecoveryCode, TotpFactor
-from breakglass.services import people
+from breakglass.services import enrolment, people
 from tests.support.cast import Cast
 from tests.support.clock import FrozenClock
 
@@ -120,6 +121,7 @@ def test_the_first_login_enrols_and_shows_recovery_codes_once(at: FrozenClock) -
     client = Client()
     step = client.post("/login/", {"username": "nell", "password": "a-long-enough-password"})
     assert step["Location"] == "/login/enrol/"
+    _let_in(client, at)
     page = client.get("/login/enrol/").content.decode()
     assert "<svg" in page and "data:" not in page
     secret = _secret(page)
@@ -151,6 +153,7 @@ def test_the_secret_of_an_enrolment_is_not_readable_in_the_database(at: FrozenCl
     _newcomer(at)
     client = Client()
     client.post("/login/", {"username": "nell", "password": "a-long-enough-password"})
+    _let_in(client, at)
     secret = _secret(client.get("/login/enrol/").content.decode())
     assert secret not in str(dict(client.session))
 
@@ -173,6 +176,13 @@ def _newcomer(at: FrozenClock) -> Person:
         by=None,
         now=at.now,
     )
+
+
+def _let_in(client: Client, at: FrozenClock) -> None:
+    """Nell types the enrolment code that she was given."""
+    with transaction.atomic():
+        code = enrolment.mint(Person.objects.get(username="nell"), None, at.now).code
+    assert client.post("/login/enrol/", {"enrolment_code": code.upper()})["Location"] == "/login/enrol/"
 
 
 def _secret(page: str) -> str:

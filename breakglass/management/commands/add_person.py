@@ -1,4 +1,4 @@
-"""`manage.py add_person`: how the first people get in. They enrol their second factor at their first login."""
+"""`manage.py add_person`: how the first people get in. An enrolment code lets each enrol a second factor at the first login."""
 
 from __future__ import annotations
 
@@ -46,4 +46,9 @@ class Command(BaseCommand):
             raise CommandError(" ".join(error.messages)) from None
         except Refused as refused:
             raise CommandError(str(refused)) from None
-        self.stdout.write(f"{person.username} was added. They enrol their second factor at the first login.")
+        self.stdout.write(
+            f"{person.username} was added. Their first login asks for an enrolment code: an administrator"
+        )
+        self.stdout.write(
+            "issues it on the page People; for the first administrator: manage.py enrolment_code."
+        )

@@ -56,6 +56,7 @@ def request(row: AccessRequest, now: datetime) -> dict[str, Any]:
         ],
         "grant": row.grant.pk if hasattr(row, "grant") else None,
         "extends": row.extends_id,
+        "override": row.is_override,
     }
 
 

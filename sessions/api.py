@@ -1,4 +1,4 @@
-"""The data plane's part of the REST face: sessions, their recordings and commands, and reviews.
+"""The data plane's part of the REST face: sessions, their recordings and commands.
 
 `breakglass.api.face` joins `router` by the name in the settings; breakglass imports nothing from here.
 """
@@ -17,20 +17,20 @@ from breakglass.api.auth import demand, person_of
 from breakglass.api.errors import PROBLEMS, Problem, answers
 from breakglass.api.inputs import Filter, Input
 from breakglass.api.naming import find
-from breakglass.api.paging import Page, Paging, page, page_of
+from breakglass.api.paging import Page, Paging, page
 from breakglass.api.receipts import ReceiptOut
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
-from sessions import evidence_api, queries, recording_api, services, shapes
-from sessions.models import Channel, FileOperation, Review, SSHSession
+from sessions import evidence_api, queries, recording_api, reviews_api, services, shapes
+from sessions.models import Channel, FileOperation, SSHSession
 from sessions.queries import SessionFilter
-from sessions.states import ReviewState, review_state_at
 from sessions.streaming import stream
 
 router = Router()
 router.add_router("", evidence_api.router)
 router.add_router("", recording_api.router)
+router.add_router("", reviews_api.router)
 
 CAST = "application/x-asciicast"
 BYTES = "application/octet-stream"
@@ -113,24 +113,6 @@ class FileOut(Schema):
     ended_at: datetime
 
 
-class ReviewOut(Schema):
-    """The judgement on one grant; `state` is computed from the clock."""
-
-    id: int
-    state: Literal["due", "overdue", "signed"]
-    grant: UUID
-    request: str
-    person: str
-    playbook: str
-    incident: str
-    opened_at: datetime
-    due_at: datetime
-    reviewer: str | None
-    verdict: str
-    note: str
-    signed_at: datetime | None
-
-
 class SessionQuery(Filter):
     """`since` and `until` bound the opening; `open`: only sessions that haven't ended."""
 
@@ -143,13 +125,6 @@ class SessionQuery(Filter):
     open: bool = False
 
 
-class ReviewQuery(Filter):
-    """`mine`: only those that you could sign."""
-
-    state: Literal["due", "overdue", "signed"] | None = None
-    mine: bool = False
-
-
 class KillIn(Input):
     reason: str = Field(default="", max_length=300)
 
@@ -158,13 +133,6 @@ class FreezeIn(Input):
     """`reason`: told to the person."""
 
     reason: str = Field(default="", max_length=300)
-
-
-class SignIn(Input):
-    """With any verdict but `in_order` a note is needed."""
-
-    verdict: str = Field(default="", max_length=12)
-    note: str = Field(default="", max_length=4000)
 
 
 @router.get("/sessions", response=answers(Page[SessionOut]), tags=["sessions"])
@@ -276,38 +244,6 @@ def unfreeze_session(request: HttpRequest, ref: str) -> dict[str, Any]:
     return shapes.session(_seen(person, str(done.pk)))
 
 
-@router.get("/reviews", response=answers(Page[ReviewOut]), tags=["reviews"])
-def list_reviews(request: HttpRequest, paging: Query[Paging], only: Query[ReviewQuery]) -> dict[str, Any]:
-    """Reviews, the earliest due first."""
-    person, now = person_of(request), clock.now()
-    demand(person, Verb.LIST_REVIEWS)
-    if only.mine:
-        rows = [row for row in queries.reviews_to_sign(person) if only.state in (None, _state(row, now))]
-        return page_of(rows, paging, lambda row: _review(row, now))
-    found = queries.reviews()
-    if only.state == "signed":
-        found = found.filter(state=ReviewState.SIGNED)
-    elif only.state == "due":
-        found = found.filter(state=ReviewState.DUE, due_at__gt=now)
-    elif only.state == "overdue":
-        found = found.filter(state=ReviewState.DUE, due_at__lte=now)
-    return page(found, paging, lambda row: _review(row, now))
-
-
-@router.get("/reviews/{int:number}", response=answers(ReviewOut), tags=["reviews"])
-def get_review(request: HttpRequest, number: int) -> dict[str, Any]:
-    """One review."""
-    return _review(queries.review_for(person_of(request), number), clock.now())
-
-
-@router.post("/reviews/{int:number}/sign", response=answers(ReviewOut), tags=["reviews"])
-def sign_review(request: HttpRequest, number: int, body: SignIn) -> dict[str, Any]:
-    """Judge: `in_order`, `questions` or `violation`. Once, by somebody who neither asked nor approved."""
-    person, now = person_of(request), clock.now()
-    services.sign_review(number, person, body.verdict, body.note, now)
-    return _review(queries.review_for(person, number), now)
-
-
 def _seen(person: Person, ref: str) -> SSHSession:
     found = find(SSHSession.objects.only("pk"), ref, "session", "S-")
     return queries.session_for(person, found.pk)
@@ -339,27 +275,4 @@ def _file(row: FileOperation) -> dict[str, Any]:
         "kept": bool(row.kept),
         "started_at": row.started_at,
         "ended_at": row.ended_at,
-    }
-
-
-def _state(row: Review, now: datetime) -> str:
-    return str(review_state_at(ReviewState(row.state), row.due_at, now))
-
-
-def _review(row: Review, now: datetime) -> dict[str, Any]:
-    grant = row.grant
-    return {
-        "id": row.pk,
-        "state": _state(row, now),
-        "grant": grant.pk,
-        "request": grant.request.label,
-        "person": grant.person.username,
-        "playbook": grant.playbook.slug,
-        "incident": grant.incident.label,
-        "opened_at": row.opened_at,
-        "due_at": row.due_at,
-        "reviewer": row.reviewer.username if row.reviewer else None,
-        "verdict": row.verdict,
-        "note": row.note,
-        "signed_at": row.signed_at,
     }

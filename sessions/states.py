@@ -84,6 +84,45 @@ class ReviewVerdict(StrEnum):
     VIOLATION = "violation"
 
 
+class FindingCategory(StrEnum):
+    """What a finding is about. A closed list, so that findings can be counted."""
+
+    OUTSIDE_SCOPE = "outside_scope"
+    UNSAFE = "unsafe"
+    SECRET_SHOWN = "secret_shown"
+    LEFT_BEHIND = "left_behind"
+    NOT_EXPLAINED = "not_explained"
+    RUNBOOK = "runbook"
+    OTHER = "other"
+
+
+CATEGORY_WORDING: dict[FindingCategory, str] = {
+    FindingCategory.OUTSIDE_SCOPE: "Outside the task",
+    FindingCategory.UNSAFE: "A risk for the process",
+    FindingCategory.SECRET_SHOWN: "A secret was shown",
+    FindingCategory.LEFT_BEHIND: "Something was left behind",
+    FindingCategory.NOT_EXPLAINED: "Not explained",
+    FindingCategory.RUNBOOK: "The runbook needs mending",
+    FindingCategory.OTHER: "Something else",
+}
+
+
+class Severity(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+# Days from the signature until a finding is to be seen to, unless somebody names another day.
+FOLLOW_UP_DAYS: dict[Severity, int] = {
+    Severity.CRITICAL: 1,
+    Severity.HIGH: 3,
+    Severity.MEDIUM: 14,
+    Severity.LOW: 30,
+}
+
+
 def review_state_at(stored: ReviewState, due_at: datetime, now: datetime) -> ReviewState:
     """Overdue is a fact of the clock."""
     if stored is ReviewState.DUE and now >= due_at:

@@ -17,6 +17,7 @@ def sweep() -> None:
     services.seal_due(now)
     services.open_due_reviews(now)
     services.chase_overdue(now)
+    services.escalate_overdue(now)
 
 
 @shared_task(name="sessions.store")

@@ -19,7 +19,7 @@ from breakglass.api.paging import Page, Paging, page, page_of
 from breakglass.domain.permissions import Verb
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Incident, Person
-from breakglass.services import approvals, requests
+from breakglass.services import approvals, override, requests
 from breakglass.unusual import unusual_facts
 
 router = Router(tags=["requests"])
@@ -43,7 +43,8 @@ class ApprovalOut(Schema):
 class RequestOut(Schema):
     """A request as it is now; `state` is computed from the clock. `approvers` says whose consent it needs.
 
-    `extends` is the grant that it asks more time for; None where it asks for access.
+    `extends` is the grant that it asks more time for; None where it asks for access. `override`: a supervisor decided it
+    alone.
     """
 
     id: UUID
@@ -67,6 +68,7 @@ class RequestOut(Schema):
     approvals: list[ApprovalOut]
     grant: UUID | None
     extends: UUID | None
+    override: bool
 
 
 class RequestDetail(RequestOut):
@@ -91,6 +93,13 @@ class DecisionIn(Input):
 
     otp: str = Field(default="", max_length=64)
     comment: str = Field(default="", max_length=4000)
+
+
+class OverrideIn(Input):
+    """`otp` is a fresh code of your second factor. The reason is told to everybody."""
+
+    otp: str = Field(default="", max_length=64)
+    reason: str = Field(default="", max_length=2000)
 
 
 class RequestFilter(Filter):
@@ -154,6 +163,15 @@ def deny_request(request: HttpRequest, ref: str, body: DecisionIn) -> dict[str, 
     """Say no, with a comment and a fresh second factor. One no is enough."""
     person, now = person_of(request), clock.now()
     done = approvals.deny(_id(ref), person, body.otp, body.comment, now)
+    return detail(person, done.pk, now)
+
+
+@router.post("/{ref}/override", response=answers(RequestDetail))
+def override_request(request: HttpRequest, ref: str, body: OverrideIn) -> dict[str, Any]:
+    """Decide alone, as a supervisor, once nobody has answered for as long as the playbook says. Everybody is told, and two
+    reviewers judge it."""
+    person, now = person_of(request), clock.now()
+    done = override.decide(_id(ref), person, body.otp, body.reason, now)
     return detail(person, done.pk, now)
 
 

@@ -35,6 +35,7 @@ class Verb(StrEnum):
     SEE_ENDS = "see how fast sessions end"
     SIGN_REVIEW = "sign this review"
     LIST_REVIEWS = "list reviews"
+    FOLLOW_UP_FINDING = "follow up this finding"
     EXPORT_EVIDENCE = "export the evidence of this grant"
     SEE_AUDIT = "read the audit trail"
     SEE_ASSETS = "see the assets"
@@ -66,6 +67,7 @@ WHO_CAN: dict[Verb, str] = {
     Verb.SEE_ENDS: "a reviewer, an auditor or an administrator",
     Verb.SIGN_REVIEW: "a reviewer who neither asked nor approved",
     Verb.LIST_REVIEWS: "a reviewer or an auditor",
+    Verb.FOLLOW_UP_FINDING: "a reviewer or an auditor who neither asked nor approved",
     Verb.EXPORT_EVIDENCE: "a reviewer, an auditor or an administrator",
     Verb.SEE_AUDIT: "an auditor",
     Verb.SEE_ASSETS: "anyone who works here",
@@ -138,6 +140,9 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
             return reviews or audits or administers
         case Verb.SIGN_REVIEW:
             return reviews and not owns and actor.id not in thing.approver_ids
+        case Verb.FOLLOW_UP_FINDING:
+            # Who is judged by it neither closes nor postpones it.
+            return (reviews or audits) and not owns and actor.id not in thing.approver_ids
         case Verb.SEE_AUDIT:
             return audits
         case Verb.HOLD_RECORDING:

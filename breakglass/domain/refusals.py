@@ -79,6 +79,7 @@ class RefusalCode(StrEnum):
     SESSION_FROZEN = "session_frozen"
     REVIEW_CONFLICT = "review_conflict"
     REVIEW_NOT_DUE = "review_not_due"
+    FINDING_CLOSED = "finding_closed"
     RECORDING_OPEN = "recording_open"
     RECORDING_DAMAGED = "recording_damaged"
     RECORDING_DELETED = "recording_deleted"
@@ -290,6 +291,7 @@ WORDING: dict[RefusalCode, Wording] = {
         403, "Who asked or approved doesn't review.", "Another reviewer must sign this one."
     ),
     C.REVIEW_NOT_DUE: Wording(409, "That review can't be signed now: {why}.", "Nothing was changed."),
+    C.FINDING_CLOSED: Wording(409, "That finding is closed already.", "Its page says by whom, and how it was seen to."),
     C.RECORDING_OPEN: Wording(409, "The recording isn't sealed yet.", "Try again in a few seconds."),
     C.RECORDING_DAMAGED: Wording(
         409, "The recording doesn't match its seal: {where}.", "It isn't shown. The auditors were alarmed; keep the files."

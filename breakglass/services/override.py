@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,12 +11,12 @@ from django.db.models import QuerySet
 
 from breakglass import clock, doorbell
 from breakglass.domain import overrides, policy
-from breakglass.domain.approvals import Verdict
+from breakglass.domain.approvals import Decision, Verdict
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.grants import ENDED
 from breakglass.domain.overrides import OverrideFacts
 from breakglass.domain.permissions import ADMINISTRATORS, AUDITORS, SUPERVISORS, Verb, may
-from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
+from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal, refuse
 from breakglass.domain.requests import RequestState
 from breakglass.domain.text import plain
 from breakglass.models import AccessRequest, Approval, AuditEvent, Grant, Person
@@ -23,21 +24,20 @@ from breakglass.queries import (
     actor_of,
     all_requests,
     approvers_of,
-    decisions_on,
-    groups_of,
     people_in,
     spec_of,
     thing_of_request,
 )
-from breakglass.services import approvals, audit, extensions, grants, notices, requests, second_factor
-from breakglass.services.second_factor import FactorProof
+from breakglass.services import approvals, audit, extensions, grants, notices, requests, step_up
+from breakglass.services.step_up import Answer, FactorProof
 
 MOST_REASON = 2000
-# So many of a person's ended grants are looked at: whoever has more without a review is overdue with an older one.
-LOOKED_AT = 200
+LOOKED_AT = 500
+# No playbook asks for a review sooner.
+SOONEST_REVIEW = timedelta(hours=1)
 
 
-def decide(request_id: UUID, person: Person, answer: str, reason: str, now: datetime) -> AccessRequest:
+def decide(request_id: UUID, person: Person, answer: Answer, reason: str, now: datetime) -> AccessRequest:
     """A supervisor says yes alone: the grant is issued, or made longer, in the same transaction, and everybody is told.
 
     Raises Refused (audited): `own_request` first of all, `not_allowed` for who is no supervisor, `already_decided`,
@@ -50,7 +50,7 @@ def decide(request_id: UUID, person: Person, answer: str, reason: str, now: date
     reason, began = plain(reason, MOST_REASON).strip(), clock.monotonic()
     try:
         _refuse_unfit(request, person, reason, now)
-        proof = second_factor.verify(person, answer, now)
+        proof = step_up.verify(person, "override", request_id, answer, now)
         with transaction.atomic():
             return _commit(request_id, person, proof, reason, now, began)
     except Refused as refused:
@@ -62,9 +62,10 @@ def objection(request: AccessRequest, person: Person, now: datetime) -> Refusal 
     """Why this person may not decide alone on this request now, or None."""
     actor = actor_of(person)
     if not actor.active:
-        return refuse(RefusalCode.PERSON_INACTIVE, person=person.username).refusal
+        return refusal(RefusalCode.PERSON_INACTIVE, person=person.username)
+    overdue = overdue_reviews([request.requester_id], now).get(request.requester_id, "")
     found = overrides.objection(
-        facts_of(request, now), person_id=person.pk, person_groups=actor.groups, now=now
+        facts_of(request, overdue), person_id=person.pk, person_groups=actor.groups, now=now
     )
     if found is None or found.code in (RefusalCode.OVERRIDE_TOO_EARLY, RefusalCode.OVERRIDE_BLOCKED):
         try:
@@ -74,15 +75,16 @@ def objection(request: AccessRequest, person: Person, now: datetime) -> Refusal 
     return found
 
 
-def facts_of(request: AccessRequest, now: datetime) -> OverrideFacts:
-    """What the rule asks about this request."""
+def facts_of(request: AccessRequest, overdue: str) -> OverrideFacts:
+    """What the rule asks about this request. `overdue`: of `overdue_reviews`, for its requester."""
+    decisions = [Decision(row.person_id, Verdict(row.verdict)) for row in request.approvals.all()]
     return OverrideFacts(
         label=request.label,
         requester_id=request.requester_id,
         opens_at=opens_at(request),
         never=why_never(request),
-        overdue=overdue_review_of(request.requester, now),
-        decisions=tuple(decisions_on(request)),
+        overdue=overdue,
+        decisions=tuple(decisions),
     )
 
 
@@ -100,40 +102,55 @@ def opens_at(request: AccessRequest) -> datetime:
 def why_never(request: AccessRequest) -> str:
     """Why nobody ever decides alone on this request; empty where a supervisor may, in time."""
     spec = spec_of(request.playbook)
-    requester = set(groups_of(request.requester)) | set(spec.requesters.groups)
+    groups = {group.name for group in request.requester.groups.all()} | set(spec.requesters.groups)
     return overrides.why_never(
         allowed=spec.override_allowed,
         kinds=[asset.kind for asset in request.assets.all()],
         asset_class=str(spec.asset_class),
-        requester_groups=requester,
+        requester_groups=groups,
     )
 
 
-def overdue_review_of(person: Person, now: datetime) -> str:
-    """That a review of this person's access is overdue, in words; empty where none is. A fact of the clock: no sweep
+def overdue_reviews(people: Collection[UUID], now: datetime) -> dict[UUID, str]:
+    """Of which of these people a review of their access is overdue, in words, in one query. A fact of the clock: no sweep
     has to have opened the review."""
-    unreviewed = Grant.objects.filter(reviewed_at=None, person=person).exclude(ended_at=None)
-    oldest = unreviewed.select_related("playbook", "request").order_by("ended_at")
-    for grant in oldest[:LOOKED_AT]:
+    found: dict[UUID, str] = {}
+    unreviewed = Grant.objects.filter(person__in=people, reviewed_at=None, ended_at__lte=now - SOONEST_REVIEW)
+    rows = unreviewed.select_related("playbook", "request").defer("playbook__spec").order_by("ended_at")
+    for grant in rows[:LOOKED_AT]:
         due_at = (grant.ended_at or now) + timedelta(hours=spec_of(grant.playbook).review_due_hours)
         if due_at <= now:
-            return f"the review of {grant.request.label} was due at {due_at:%Y-%m-%d %H:%M} UTC"
-    return ""
+            words = f"the review of {grant.request.label} was due at {due_at:%Y-%m-%d %H:%M} UTC"
+            found.setdefault(grant.person_id, words)
+    return found
 
 
 def waiting_for(person: Person, now: datetime) -> list[AccessRequest]:
     """What only this supervisor's lone decision is left for, oldest first; empty for anybody else."""
-    if SUPERVISORS not in groups_of(person):
+    actor = actor_of(person)
+    if SUPERVISORS not in actor.groups or not actor.active:
         return []
-    pending = all_requests().filter(state=RequestState.PENDING, lapses_at__gt=now).exclude(requester=person)
-    found = pending.exclude(extends__state__in=ENDED).order_by("submitted_at", "number")
-    return [request for request in found[:LOOKED_AT] if objection(request, person, now) is None]
+    pending = _requests().filter(state=RequestState.PENDING, escalates_at__lte=now, lapses_at__gt=now)
+    pending = pending.exclude(requester=person).exclude(extends__state__in=ENDED)
+    rows = list(pending.order_by("submitted_at", "number")[:LOOKED_AT])
+    overdue = overdue_reviews({row.requester_id for row in rows}, now)
+    return [
+        row
+        for row in rows
+        if overrides.objection(
+            facts_of(row, overdue.get(row.requester_id, "")),
+            person_id=person.pk,
+            person_groups=actor.groups,
+            now=now,
+        )
+        is None
+    ]
 
 
 def offer_due(now: datetime) -> int:
     """Tell the supervisors of what they may decide alone from now on. Once each; returns how many."""
     pending = _requests().filter(state=RequestState.PENDING, escalates_at__lte=now, lapses_at__gt=now)
-    due = [request for request in pending[:500] if opens_at(request) <= now and not why_never(request)]
+    due = [request for request in pending[:LOOKED_AT] if opens_at(request) <= now and not why_never(request)]
     return sum(_offer(request, now) for request in due)
 
 
@@ -233,4 +250,5 @@ def _tell(request: AccessRequest, person: Person, reason: str, now: datetime) ->
 
 
 def _requests() -> QuerySet[AccessRequest]:
-    return AccessRequest.objects.select_related("playbook", "requester", "incident").order_by("submitted_at")
+    """With all that the rule asks about, however many there are."""
+    return all_requests().defer("playbook__spec").prefetch_related("requester__groups")

@@ -66,6 +66,6 @@ def sessions_under(grant: Grant) -> list[dict[str, Any]]:
 
 def reviews_waiting_for(person: Person) -> int:
     """Reviews that are due and that this person may sign: of neither their own nor an approved grant."""
-    due = Grant.objects.filter(review__signed_at=None, review__isnull=False).exclude(person=person)
+    due = Grant.objects.filter(review__state="due").exclude(person=person).exclude(review__reviewer=person)
     decided = Q(request=OuterRef("request")) | Q(request__extends=OuterRef("pk"))
     return due.exclude(Exists(Approval.objects.filter(decided, person=person))).count()

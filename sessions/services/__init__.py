@@ -19,7 +19,8 @@ from sessions.services.receipts import Cut
 from sessions.services.receipts import complete as complete_receipt
 from sessions.services.recordings import open_replay, read_recording, seal_due, seal_recording
 from sessions.services.retention import delete_due, hold, unhold
-from sessions.services.reviews import chase_overdue, open_due_reviews, open_review, sign_review
+from sessions.services.reviews import chase_overdue, escalate_overdue, open_due_reviews, open_review
+from sessions.services.signing import sign_review
 from sessions.services.storing import store_due, store_recording
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "complete_receipt",
     "delete_due",
     "end_session",
+    "escalate_overdue",
     "freeze",
     "hold",
     "kill",

@@ -6,21 +6,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
-from breakglass.domain import permissions
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.grants import ENDED, GrantState
-from breakglass.domain.permissions import REVIEWERS, Verb
-from breakglass.domain.refusals import RefusalCode, refuse
-from breakglass.domain.text import plain
-from breakglass.models import Grant, Person
-from breakglass.queries import actor_of, people_in, spec_of, thing_of_grant
+from breakglass.domain.permissions import ADMINISTRATORS, AUDITORS, REVIEWERS
+from breakglass.models import AccessRequest, Grant, Person
+from breakglass.queries import people_in, spec_of, thing_of_grant
 from breakglass.services import audit, notices
 from sessions.models import Review
-from sessions.queries import review_for
-from sessions.states import OPEN_STATES, RecordingState, ReviewState, ReviewVerdict
-
-MOST_NOTE = 8000
+from sessions.states import ReviewState
 
 
 def open_due_reviews(now: datetime) -> int:
@@ -37,9 +32,9 @@ def open_review(grant_id: UUID, now: datetime) -> Review | None:
     due_at = grant.ended_at + timedelta(hours=spec_of(grant.playbook).review_due_hours)
     try:
         with transaction.atomic():
-            review, created = Review.objects.get_or_create(
-                grant=grant, defaults={"state": ReviewState.DUE, "opened_at": now, "due_at": due_at}
-            )
+            asked = {"state": ReviewState.DUE, "opened_at": now, "due_at": due_at}
+            asked["needs_second"] = _was_override(grant)
+            review, created = Review.objects.get_or_create(grant=grant, defaults=asked)
             if not created:
                 return None
             audit.append(
@@ -47,7 +42,7 @@ def open_review(grant_id: UUID, now: datetime) -> Review | None:
                 actor=None,
                 subject=review,
                 now=now,
-                data={"grant": grant_id, "due": due_at},
+                data={"grant": grant_id, "due": due_at, "signatures": 2 if review.needs_second else 1},
             )
             _tell_reviewers(review, now, f"To review: {grant.person.get_full_name()}, {grant.playbook.title}")
     except IntegrityError:
@@ -73,64 +68,58 @@ def chase_overdue(now: datetime) -> int:
     return count
 
 
-def sign_review(review_id: int, person: Person, verdict: str, note: str, now: datetime) -> Review:
-    """The judgement, once. Raises Refused `not_found`, `review_conflict`, `not_allowed`, `review_not_due`, `bad_input`."""
-    review = review_for(person, review_id)
+def escalate_overdue(now: datetime) -> int:
+    """Tell auditors and administrators of what is overdue, with the names of who could sign it. Once each; returns how
+    many."""
+    overdue = Review.objects.filter(state=ReviewState.DUE, due_at__lte=now, escalated_at=None)
+    count = 0
+    for review in overdue.select_related("grant__person", "grant__playbook", "reviewer")[:200]:
+        with transaction.atomic():
+            unescalated = Review.objects.filter(pk=review.pk, state=ReviewState.DUE, escalated_at=None)
+            if not unescalated.update(escalated_at=now):
+                continue
+            fit = [person for person in able(review) if person.pk != review.reviewer_id]
+            names = ", ".join(person.get_full_name() for person in fit)
+            data = {"grant": review.grant_id, "due": review.due_at, "reviewers": [p.username for p in fit]}
+            audit.append(AuditTag.REVIEW_ESCALATED, actor=None, subject=review, now=now, data=data)
+            who = (
+                f"It could be signed by: {names}."
+                if names
+                else "Nobody can sign it: every reviewer asked, approved, or has signed already. Name another reviewer."
+            )
+            name, due = review.grant.person.get_full_name(), f"{review.due_at:%Y-%m-%d %H:%M} UTC"
+            notices.queue(
+                people_in([AUDITORS, ADMINISTRATORS]),
+                topic=f"review:{review.pk}",
+                subject=f"Nobody has reviewed {name}, {review.grant.playbook.title}",
+                body=f"The review was due at {due}. {who}\nUntil it is signed {name} gets no override, and the incident "
+                "stays open.",
+                path=f"/reviews/{review.pk}/",
+                now=now,
+            )
+        count += 1
+    return count
+
+
+def _was_override(grant: Grant) -> bool:
+    """Whether a supervisor decided alone on the access, or on more time for it."""
+    deciding = Q(pk=grant.request_id) | Q(extends=grant)
+    return AccessRequest.objects.filter(deciding, is_override=True).exists()
+
+
+def able(review: Review) -> list[Person]:
+    """The reviewers who neither asked nor decided."""
     thing = thing_of_grant(review.grant)
-    if person.pk == thing.owner_id or person.pk in thing.approver_ids:
-        raise refuse(RefusalCode.REVIEW_CONFLICT)
-    if not permissions.may(actor_of(person), Verb.SIGN_REVIEW, thing):
-        raise refuse(
-            RefusalCode.NOT_ALLOWED, verb=Verb.SIGN_REVIEW, who=permissions.WHO_CAN[Verb.SIGN_REVIEW]
-        )
-    if verdict not in list(ReviewVerdict):
-        problem = f"A verdict is one of: {', '.join(ReviewVerdict)}."
-        raise refuse(RefusalCode.BAD_INPUT, problem=problem, needs=("verdict",))
-    if verdict != ReviewVerdict.IN_ORDER and not note.strip():
-        raise refuse(RefusalCode.BAD_INPUT, problem="Say in the note what you found.", needs=("note",))
-    note = plain(note, MOST_NOTE)
-    _refuse_unfinished(review)
-    with transaction.atomic():
-        unsigned = Review.objects.filter(pk=review.pk, state=ReviewState.DUE)
-        if not unsigned.update(
-            state=ReviewState.SIGNED, reviewer=person, verdict=verdict, note=note, signed_at=now
-        ):
-            raise refuse(RefusalCode.REVIEW_NOT_DUE, why="it is signed already")
-        Grant.objects.filter(pk=review.grant_id).update(reviewed_at=now)
-        data = {
-            "grant": review.grant_id,
-            "verdict": verdict,
-            "note": note,
-            "recordings": _digests(review),
-        }
-        audit.append(AuditTag.REVIEW_SIGNED, actor=person, subject=review, now=now, data=data)
-    review.refresh_from_db()
-    return review
-
-
-def _refuse_unfinished(review: Review) -> None:
-    """What isn't sealed can't have been seen whole. One that can't be sealed was alarmed, and is judged as that."""
-    sessions = review.grant.ssh_sessions
-    if sessions.filter(state__in=OPEN_STATES).exists():
-        raise refuse(RefusalCode.REVIEW_NOT_DUE, why="a session of it is still open")
-    if sessions.filter(recording__state=RecordingState.OPEN, recording__problem="").exists():
-        raise refuse(RefusalCode.REVIEW_NOT_DUE, why="a recording of it is not sealed yet")
-
-
-def _digests(review: Review) -> list[str]:
-    """What was judged: the SHA-256 of each recording of the grant."""
-    sessions = review.grant.ssh_sessions.select_related("recording").order_by("number")
-    return [session.recording.sha256 for session in sessions]
+    return [p for p in people_in([REVIEWERS]) if p.pk != thing.owner_id and p.pk not in thing.approver_ids]
 
 
 def _tell_reviewers(review: Review, now: datetime, subject: str) -> None:
-    thing = thing_of_grant(review.grant)
-    fit = [p for p in people_in([REVIEWERS]) if p.pk != thing.owner_id and p.pk not in thing.approver_ids]
+    two = " A supervisor decided alone: two reviewers sign it." if review.needs_second else ""
     notices.queue(
-        fit,
+        able(review),
         topic=f"review:{review.pk}",
         subject=subject,
-        body=f"Review the grant of {review.grant.person.get_full_name()} until {review.due_at:%Y-%m-%d %H:%M} UTC.",
+        body=f"Review the grant of {review.grant.person.get_full_name()} until {review.due_at:%Y-%m-%d %H:%M} UTC.{two}",
         path=f"/reviews/{review.pk}/",
         now=now,
     )

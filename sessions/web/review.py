@@ -17,6 +17,8 @@ from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
 from breakglass.models import Approval, Person
 from breakglass.queries import thing_of_grant
 from breakglass.web.cards import card_of
+from breakglass.web.code_form import ABOUT_THE_CODE
+from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import can, demand, person_of
 from sessions import queries, services
 from sessions.models import Review
@@ -30,7 +32,7 @@ VERDICTS = [
 ]
 
 
-class SignForm(forms.Form):
+class SignForm(StepUpForm):
     verdict = forms.ChoiceField(
         label="Your verdict",
         choices=VERDICTS,
@@ -50,8 +52,8 @@ class SignForm(forms.Form):
 def reviews(request: HttpRequest) -> HttpResponse:
     person, now = person_of(request), clock.now()
     demand(person, Verb.LIST_REVIEWS)
-    rows = [_row(review, person, now) for review in queries.reviews().filter(signed_at=None)]
-    signed = queries.reviews().exclude(signed_at=None).order_by("-signed_at")[:SIGNED_SHOWN]
+    rows = [_row(review, person, now) for review in queries.reviews().filter(state=ReviewState.DUE)]
+    signed = queries.reviews().filter(state=ReviewState.SIGNED).order_by("-signed_at")[:SIGNED_SHOWN]
     context = {"due": rows, "signed": [_row(review, person, now) for review in signed]}
     return render(request, "gateway/reviews.html", context)
 
@@ -60,13 +62,13 @@ def reviews(request: HttpRequest) -> HttpResponse:
 def review(request: HttpRequest, review_id: int) -> HttpResponse:
     person, now = person_of(request), clock.now()
     subject = queries.review_for(person, review_id)
-    form = SignForm(request.POST if request.method == "POST" else None)
+    sent = request.POST if request.method == "POST" else None
+    form = SignForm(sent, person=person, action="sign_review", subject=subject.pk)
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
         try:
-            services.sign_review(
-                subject.pk, person, form.cleaned_data["verdict"], form.cleaned_data["note"], now
-            )
+            said = form.cleaned_data
+            services.sign_review(subject.pk, person, said["verdict"], said["note"], form.answer, now)
         except Refused as no:
             refused = _beside_its_field(form, no.refusal)
         else:
@@ -116,7 +118,8 @@ def _why_not(subject: Review, person: Person) -> Refusal:
 
 
 def _beside_its_field(form: SignForm, no: Refusal) -> Refusal | None:
-    about = next((name for name in no.needs if name in form.fields), "")
+    code = no.code in ABOUT_THE_CODE
+    about = "code" if code else next((name for name in no.needs if name in form.fields), "")
     if not about:
         return no
     form.add_error(about, f"{no.message} {no.help}".strip())

@@ -37,6 +37,8 @@ TABLE = [
     Row("GET", "/requests/{pending}", "       401 200 404 200 404 200 200 200"),
     Row("POST", "/requests/{pending}/approve", "401 403 404 200 404 403 403 403", {"otp": OTP}),
     Row("POST", "/requests/{pending}/deny", " 401 403 404 200 404 403 403 403", {"otp": OTP, "comment": "no"}),
+    # Nobody here is a supervisor.
+    Row("POST", "/requests/{pending}/override", "401 403 404 403 404 403 403 403", {"otp": OTP, "reason": "nobody answers"}),
     Row("POST", "/requests/{pending}/withdraw", "401 200 404 403 404 403 403 403"),
     Row("GET", "/grants", "                   401 200 200 200 200 200 200 200"),
     Row("GET", "/grants/{live}", "            401 200 404 200 404 200 200 200"),
@@ -81,7 +83,8 @@ TABLE = [
     Row("POST", "/sessions/{open}/unfreeze", "401 403 404 200 404 403 403 200"),
     Row("GET", "/reviews", "                  401 403 403 403 403 200 200 403"),
     Row("GET", "/reviews/{review}", "         401 404 404 404 404 200 200 404"),
-    Row("POST", "/reviews/{review}/sign", "   401 404 404 404 404 200 403 404", {"verdict": "in_order"}),
+    Row("POST", "/reviews/{review}/sign", "   401 404 404 404 404 200 403 404",
+        {"verdict": "in_order", "otp": OTP}),
 ]  # fmt: skip
 
 

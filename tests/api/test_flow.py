@@ -52,7 +52,9 @@ def test_from_plea_to_signed_review(plant: Plant, asked: Any) -> None:
 
     data_plane.open_due_reviews(plant.clock.now)
     (due,) = plant.get("vera", "/reviews?mine=true&state=due").body["items"]
-    signed = plant.post("vera", f"/reviews/{due['id']}/sign", {"verdict": "in_order"})
+    signed = plant.post(
+        "vera", f"/reviews/{due['id']}/sign", {"verdict": "in_order", "otp": plant.otp("vera")}
+    )
     assert (signed.body["state"], signed.body["reviewer"]) == ("signed", "vera")
 
     closed = plant.post("rita", f"/incidents/{asked['incident']['label']}/close")

@@ -62,6 +62,7 @@ ALLOWED: dict[Verb, set[str]] = {
     Verb.LIST_REVIEWS: REVIEWING | {"auditor"},
     Verb.EXPORT_EVIDENCE: REVIEWING | {"auditor", "administrator"},
     Verb.SIGN_REVIEW: {"reviewer"},
+    Verb.FOLLOW_UP_FINDING: {"reviewer", "auditor"},
     Verb.SEE_AUDIT: {"auditor"},
     Verb.SEE_ASSETS: EVERYBODY,
     Verb.SEE_PLAYBOOKS: EVERYBODY,

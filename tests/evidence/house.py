@@ -21,7 +21,7 @@ from sessions.models import FileOperation, Review, SSHSession
 from sessions.recording.kept import KeptWriter
 from sessions.services import ChannelFacts, FileFacts, Totals, evidence
 from sessions.services.recordings import recording_key, store
-from sessions.services.reviews import sign_review
+from sessions.services.signing import sign_review
 from sessions.states import EndReason
 from tests.services import stage
 from tests.services.scene import Scene
@@ -103,7 +103,8 @@ class House:
     def review(self, verdict: str = "in_order", note: str = "Watched all of it.") -> None:
         services.open_due_reviews(self.scene.now)
         review = Review.objects.get(grant=self.grant)
-        sign_review(review.pk, self.people.vera, verdict, note, self.scene.time.forward(seconds=60))
+        now = self.scene.time.forward(seconds=60)
+        sign_review(review.pk, self.people.vera, verdict, note, self.people.code("vera", now), now)
 
     def sign_trail(self) -> None:
         notary = Notary(SIGNER, Memory(self.folder / "notary.signed"))

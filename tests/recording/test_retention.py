@@ -51,7 +51,8 @@ def judged(scene: Scene, session: SSHSession) -> None:
     grant = Grant.objects.get(pk=session.grant_id)
     grants.release(grant.pk, scene.cast.rita, scene.now)
     services.open_due_reviews(scene.now)
-    services.sign_review(Review.objects.get(grant=grant).pk, scene.cast.vera, "in_order", "", scene.now)
+    vera, now = scene.cast.vera, scene.time.forward(seconds=30)
+    services.sign_review(Review.objects.get(grant=grant).pk, vera, "in_order", "", scene.code(vera), now)
     incidents.close(scene.incident.pk, scene.cast.rita, scene.now)
 
 
@@ -170,9 +171,8 @@ def test_what_somebody_still_has_to_judge_stays(scene: Scene, left: str) -> None
     if left == "the incident":
         grants.release(session.grant_id, scene.cast.rita, scene.now)
         services.open_due_reviews(scene.now)
-        services.sign_review(
-            Review.objects.get(grant_id=session.grant_id).pk, scene.cast.vera, "in_order", "", scene.now
-        )
+        review, vera = Review.objects.get(grant_id=session.grant_id), scene.cast.vera
+        services.sign_review(review.pk, vera, "in_order", "", scene.code(vera), scene.now)
     if left != "the incident":
         # It can't be closed before the review is signed; even if it were:
         Incident.objects.update(closed_at=scene.now, closed_by=scene.cast.rita)

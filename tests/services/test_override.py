@@ -255,7 +255,7 @@ def test_a_lapse_between_the_look_and_the_decision_wins(
 ) -> None:
     request = unanswered(committed)
     lapse = partial(requests.lapse_due, request.lapses_at)
-    with halted_at(monkeypatch, "breakglass.services.second_factor.verify", before=False) as gate:
+    with halted_at(monkeypatch, "breakglass.services.step_up.verify", before=False) as gate:
         outcomes = meanwhile(gate, _overriding(committed, request), lapse)
     assert outcomes[0] == "request_lapsed"
     assert not Grant.objects.exists()

@@ -116,7 +116,7 @@ TABLE = [
     Row("GET", "/ends/", "                                302 403 403 403 403 200 200 200"),
     Row("GET", "/reviews/", "                             302 403 403 403 403 200 200 403"),
     Row("GET", "/reviews/{review}/", "                    302 404 404 404 404 200 200 404"),
-    Row("POST", "/reviews/{review}/", "                   302 404 404 404 404 302 403 404", {"verdict": "in_order"}),
+    Row("POST", "/reviews/{review}/", "                   302 404 404 404 404 302 403 404", {"verdict": "in_order", "code": CODE}),
 ]  # fmt: skip
 NOTHING = "00000000-0000-4000-8000-000000000000"
 

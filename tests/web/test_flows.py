@@ -256,18 +256,21 @@ def test_a_token_is_shown_once(scene: Scene, enter: Enter) -> None:
 
 
 def test_a_review_is_signed_by_somebody_else(scene: Scene, enter: Enter) -> None:
-    vera = enter("vera")
-    assert b"Needed unless" in vera.get(f"/reviews/{scene.review}/").content
-    silent = vera.post(f"/reviews/{scene.review}/", {"verdict": "violation"})
+    vera, path = enter("vera"), f"/reviews/{scene.review}/"
+    assert b"Needed unless" in vera.get(path).content
+    code = stage.fresh_code("vera", clock.now())
+    silent = vera.post(path, {"verdict": "violation", "code": code})
     assert silent.status_code == 422 and b"Say in the note" in silent.content
-    none = vera.post(f"/reviews/{scene.review}/", {"note": "typed this"})
+    none = vera.post(path, {"note": "typed this", "code": code})
     assert none.status_code == 422 and b"typed this" in none.content
-    signed = vera.post(
-        f"/reviews/{scene.review}/", {"verdict": "in_order", "note": "Disk was full."}, follow=True
-    )
+    bare = vera.post(path, {"verdict": "in_order"})
+    assert bare.status_code == 422 and b"Type the code" in bare.content
+    signed = vera.post(path, {"verdict": "in_order", "note": "Disk was full.", "code": code}, follow=True)
     assert b"Disk was full." in signed.content
-    assert Review.objects.get(pk=scene.review).reviewer == stage.person("vera")
-    assert vera.post(f"/reviews/{scene.review}/", {"verdict": "in_order"}).status_code == 409
+    review = Review.objects.get(pk=scene.review)
+    assert (review.reviewer, review.factor[:5]) == (stage.person("vera"), "totp:")
+    again = {"verdict": "in_order", "code": stage.fresh_code("vera", clock.now())}
+    assert vera.post(path, again).status_code == 409
 
 
 def test_the_list_of_sessions_is_filtered(scene: Scene, enter: Enter) -> None:

@@ -33,6 +33,7 @@ class Verb(StrEnum):
     CHAT_SESSION = "write beside this session"
     LIST_SESSIONS = "list everybody's sessions"
     SEE_ENDS = "see how fast sessions end"
+    SEE_TRENDS = "see the trends"
     SIGN_REVIEW = "sign this review"
     LIST_REVIEWS = "list reviews"
     FOLLOW_UP_FINDING = "follow up this finding"
@@ -65,6 +66,7 @@ WHO_CAN: dict[Verb, str] = {
     Verb.CHAT_SESSION: "the person of the session, or whoever may watch it",
     Verb.LIST_SESSIONS: "a reviewer or an auditor",
     Verb.SEE_ENDS: "a reviewer, an auditor or an administrator",
+    Verb.SEE_TRENDS: "a reviewer, an auditor, a supervisor or an administrator",
     Verb.SIGN_REVIEW: "a reviewer who neither asked nor approved",
     Verb.LIST_REVIEWS: "a reviewer or an auditor",
     Verb.FOLLOW_UP_FINDING: "a reviewer or an auditor who neither asked nor approved",
@@ -138,6 +140,8 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
             return reviews or audits
         case Verb.SEE_ENDS | Verb.EXPORT_EVIDENCE:
             return reviews or audits or administers
+        case Verb.SEE_TRENDS:
+            return reviews or audits or administers or SUPERVISORS in actor.groups
         case Verb.SIGN_REVIEW:
             return reviews and not owns and actor.id not in thing.approver_ids
         case Verb.FOLLOW_UP_FINDING:

@@ -191,6 +191,16 @@ def took(milliseconds: float) -> str:
 
 
 @register.filter
+def seconds(value: float | None) -> str:
+    """Seconds as people say them: 40 s, 1.5 min, 3 h."""
+    if value is None:
+        return ""
+    if 60 < value < 600 and value % 60:
+        return f"{value / 60:.1f} min"
+    return took(value * 1000) if value < 1 else span(timedelta(seconds=value))
+
+
+@register.filter
 def after(milliseconds: float) -> str:
     """How long after, or before, the moment that is counted from."""
     return f"{took(milliseconds)} {'before' if milliseconds < 0 else 'after'}"

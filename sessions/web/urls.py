@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sessions.web import coverage, ends, evidence, hold, review, session, session_list, terminal
+from sessions.web import (
+    coverage,
+    ends,
+    evidence,
+    hold,
+    review,
+    session,
+    session_list,
+    terminal,
+    trends,
+)
 
 urlpatterns = [
     path("sessions/", session_list.sessions, name="sessions"),
@@ -21,6 +31,7 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/unfreeze/", session.session_unfreeze, name="session_unfreeze"),
     path("sessions/<uuid:session_id>/coverage/", coverage.session_coverage, name="session_coverage"),
     path("ends/", ends.ends, name="ends"),
+    path("trends/", trends.trends, name="trends"),
     path("grants/<uuid:grant_id>/terminal/", terminal.terminal, name="terminal"),
     path("grants/<uuid:grant_id>/evidence/", evidence.grant_evidence, name="grant_evidence"),
     path("reviews/", review.reviews, name="reviews"),

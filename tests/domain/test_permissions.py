@@ -59,6 +59,7 @@ ALLOWED: dict[Verb, set[str]] = {
     Verb.HOLD_RECORDING: {"auditor"},
     Verb.LIST_SESSIONS: REVIEWING | {"auditor"},
     Verb.SEE_ENDS: REVIEWING | {"auditor", "administrator"},
+    Verb.SEE_TRENDS: REVIEWING | {"auditor", "administrator", "supervisor"},
     Verb.LIST_REVIEWS: REVIEWING | {"auditor"},
     Verb.EXPORT_EVIDENCE: REVIEWING | {"auditor", "administrator"},
     Verb.SIGN_REVIEW: {"reviewer"},

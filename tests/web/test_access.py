@@ -113,6 +113,7 @@ TABLE = [
     Row("GET", "/sessions/{live_session}/kill/", "        302 403 404 200 200 403 403 200"),
     Row("POST", "/sessions/{live_session}/kill/", "       302 403 404 302 302 403 403 302", {"reason": "wrong machine"}),
     Row("POST", "/sessions/{ended_session}/coverage/", "  302 403 404 403 403 200 403 403", {"ranges": "[[0, 5]]"}),
+    Row("GET", "/trends/", "                              302 403 403 403 200 200 200 200"),
     Row("GET", "/ends/", "                                302 403 403 403 403 200 200 200"),
     Row("GET", "/reviews/", "                             302 403 403 403 403 200 200 403"),
     Row("GET", "/reviews/{review}/", "                    302 404 404 404 404 200 200 404"),

@@ -20,10 +20,11 @@ HOST_KEY = "gateway:host-key"
 
 @dataclass(frozen=True)
 class Way:
-    """`more` are the same asset's other logins."""
+    """`more` are the same asset's other logins; `place` is LOGIN@ASSET."""
 
     says: str
     command: str
+    place: str
     more: tuple[Way, ...] = ()
 
 
@@ -35,7 +36,7 @@ def ways_in(grant: Grant, person: Person, card: Card, options: str = "") -> list
     def way(asset: str, login: str, *, named: bool) -> Way:
         who = f"{person.username}+{login}@{asset}" if named else f"{person.username}+{asset}"
         command = f"ssh -p {config.gateway_port}{options} {who}@{config.gateway_host}{tail}"
-        return Way(f"{asset} as {login}", command)
+        return Way(f"{asset} as {login}", command, f"{login}@{asset}")
 
     ways = []
     for asset in grant.assets.all():

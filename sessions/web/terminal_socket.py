@@ -215,7 +215,7 @@ class Terminal:
             return
         if self._files is None:
             self._files = Files(line, self._from_thread, lambda piece: self._from_thread(FILE + piece))
-        wish = Wish(str(said["t"]), number, path, _whole(said.get("size")), bool(said.get("replace")))
+        wish = Wish(str(said["t"]), number, path, _whole(said.get("size", 0)), bool(said.get("replace")))
         if not self._files.ask(wish):
             self._from_thread(
                 {"t": "no", "id": number, "says": "Too much waits already. Try again in a moment."}

@@ -7,6 +7,7 @@ from sessions.models.journal_position import JournalPosition
 from sessions.models.receipt import Receipt
 from sessions.models.recording import Recording
 from sessions.models.review import Review
+from sessions.models.search_row import SearchRow
 from sessions.models.ssh_session import SSHSession
 from sessions.models.terminal_ticket import TerminalTicket
 from sessions.models.transcript import Transcript, TranscriptEntry
@@ -24,6 +25,7 @@ __all__ = [
     "Recording",
     "Review",
     "SSHSession",
+    "SearchRow",
     "TerminalTicket",
     "Transcript",
     "TranscriptEntry",

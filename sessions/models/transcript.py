@@ -30,9 +30,21 @@ class TranscriptEntry(models.Model):
     ended = models.FloatField(null=True)
     text = models.TextField(help_text="the command, or the program's name")
     output = models.TextField(blank=True, help_text="what it showed, as rendered; cut at a bound")
+    line_times: models.JSONField[list[float], list[float]] = models.JSONField(
+        default=list, help_text="when each line of the output began, in seconds of the recording"
+    )
     output_cut = models.BooleanField(default=False)
     exit_status = models.IntegerField(null=True)
 
     class Meta:
         ordering = ("began", "pk")
         indexes: ClassVar = [models.Index(fields=("session", "began"), name="transcript_of_session")]
+
+    @property
+    def lines(self) -> list[tuple[float, str]]:
+        """Its output, each line with the second at which it began."""
+        if not self.output and not self.line_times:
+            return []
+        texts = self.output.split("\n")
+        times = [*self.line_times, *[self.began] * (len(texts) - len(self.line_times))]
+        return list(zip(times, texts, strict=False))

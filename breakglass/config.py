@@ -96,6 +96,9 @@ class Config(BaseModel):
         description="networks of the house that people's own ways for notices may lead into, also without TLS, "
         "as 10.0.0.0/8, comma separated; empty: only public addresses, over TLS",
     )
+    requests_an_hour: int = Field(
+        default=10, ge=1, le=10_000, description="requests that one person may send within an hour"
+    )
     time_zone: str = Field(default="UTC", description="zone in which people's usual hours are judged")
     trusted_proxies: int = Field(
         default=0, ge=0, le=5, description="reverse proxies in front of the web page"

@@ -72,9 +72,11 @@ class RequestOut(Schema):
 
 
 class RequestDetail(RequestOut):
-    """With `unusual`: what an approver should notice, empty for everybody else."""
+    """With `unusual`: what an approver should notice, empty for everybody else; and with `match_number`: the two digits
+    that its requester tells the approver, None for everybody else."""
 
     unusual: list[str]
+    match_number: int | None
 
 
 class RequestIn(Input):
@@ -89,9 +91,11 @@ class RequestIn(Input):
 
 
 class DecisionIn(Input):
-    """`otp` is a fresh code of your second factor. A denial needs a comment."""
+    """`otp` is a fresh code of your second factor. A denial needs a comment. With `number`, the two digits that the
+    requester sees, an approval counts only where they fit."""
 
     otp: str = Field(default="", max_length=64)
+    number: int | None = Field(default=None, ge=0, le=99)
     comment: str = Field(default="", max_length=4000)
 
 
@@ -154,7 +158,7 @@ def get_request(request: HttpRequest, ref: str) -> dict[str, Any]:
 def approve_request(request: HttpRequest, ref: str, body: DecisionIn) -> dict[str, Any]:
     """Say yes, with a fresh second factor. The last yes that the playbook needs makes the grant."""
     person, now = person_of(request), clock.now()
-    done = approvals.approve(_id(ref), person, body.otp, body.comment, now)
+    done = approvals.approve(_id(ref), person, body.otp, body.comment, now, number=body.number)
     return detail(person, done.pk, now)
 
 
@@ -200,7 +204,8 @@ def detail(person: Person, request_id: UUID, now: datetime) -> dict[str, Any]:
     decides = (
         row.requester_id != person.pk and queries.groups_of(person) & queries.rule_of(row.playbook).groups
     )
-    return shapes.request(row, now) | {"unusual": unusual_facts(row) if decides else []}
+    own = {"match_number": row.match_number if row.requester_id == person.pk else None}
+    return shapes.request(row, now) | own | {"unusual": unusual_facts(row) if decides else []}
 
 
 def _id(ref: str) -> UUID:

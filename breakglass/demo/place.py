@@ -119,6 +119,8 @@ class Place:
             "BREAKGLASS_EMAIL_URL": f"file://{self.mail}",
             "BREAKGLASS_AUDIT_ANCHORS": f"file://{quote(str(self.anchor))},mailto:audit-archive@elsewhere.example",
             "BREAKGLASS_SIEM": f"file://{quote(str(self.dir / 'audit-stream.jsonl'))}",
+            # Four people try everything out, again and again.
+            "BREAKGLASS_REQUESTS_AN_HOUR": "200",
             "BREAKGLASS_DEMO": "1",
         }
 

@@ -25,19 +25,28 @@ from breakglass.queries import (
     submit_facts,
     thing_of_request,
 )
-from breakglass.services import audit, extensions, grants, notices, requests, step_up
+from breakglass.services import audit, extensions, grants, matching, notices, requests, step_up
 from breakglass.services.step_up import Answer, FactorProof
 
 MOST_COMMENT = 2000
 
 
-def approve(request_id: UUID, person: Person, answer: Answer, comment: str, now: datetime) -> AccessRequest:
+def approve(
+    request_id: UUID,
+    person: Person,
+    answer: Answer,
+    comment: str,
+    now: datetime,
+    *,
+    number: int | None = None,
+) -> AccessRequest:
     """Say yes. When the playbook's quorum is reached the grant is issued, or made longer, in the same transaction.
 
     Raises Refused (audited): `own_request` first of all, then `not_an_approver`, `already_decided`,
     `request_lapsed`, `request_not_pending`, whatever the second factor says, and what stands against the request now.
+    `number`: what the approver says that the requester sees; a wrong one is `match_number_wrong` and uses no factor up.
     """
-    return _decide(request_id, person, answer, comment, Verdict.APPROVED, now)
+    return _decide(request_id, person, answer, comment, Verdict.APPROVED, now, number)
 
 
 def deny(request_id: UUID, person: Person, answer: Answer, comment: str, now: datetime) -> AccessRequest:
@@ -46,7 +55,13 @@ def deny(request_id: UUID, person: Person, answer: Answer, comment: str, now: da
 
 
 def _decide(
-    request_id: UUID, person: Person, answer: Answer, comment: str, verdict: Verdict, now: datetime
+    request_id: UUID,
+    person: Person,
+    answer: Answer,
+    comment: str,
+    verdict: Verdict,
+    now: datetime,
+    number: int | None = None,
 ) -> AccessRequest:
     request = (
         AccessRequest.objects.select_related("playbook", "requester", "incident")
@@ -58,10 +73,13 @@ def _decide(
     comment, began = plain(comment, MOST_COMMENT), clock.monotonic()
     try:
         _refuse_unfit(request, person, verdict, comment, now)
+        matching.refuse_mismatch(request, person, number)
         action = "approve" if verdict is Verdict.APPROVED else "deny"
         proof = step_up.verify(person, action, request_id, answer, now)
         with transaction.atomic():
-            return _commit(request_id, person, proof, comment, verdict, now, began)
+            return _commit(
+                request_id, person, proof, comment, verdict, now, began, matched=number is not None
+            )
     except Refused as refused:
         audit.record_refusal(
             AuditTag.APPROVAL_REFUSED, refused, actor=person, subject=request, now=now, verdict=str(verdict)
@@ -111,6 +129,8 @@ def _commit(
     verdict: Verdict,
     now: datetime,
     began: float,
+    *,
+    matched: bool,
 ) -> AccessRequest:
     request = (
         AccessRequest.objects.select_for_update(no_key=True, of=("self",))
@@ -132,7 +152,7 @@ def _commit(
     except IntegrityError:
         raise refuse(RefusalCode.ALREADY_DECIDED) from None
     tag = AuditTag.APPROVAL_GIVEN if verdict is Verdict.APPROVED else AuditTag.APPROVAL_DENIED
-    data = {"request": request.label, "comment": comment, "factor": proof.name}
+    data = {"request": request.label, "comment": comment, "factor": proof.name, "matched": matched}
     audit.append(tag, actor=person, subject=request, now=now, data=data)
     # However long the locks took to get, an end that came meanwhile has come.
     waited = timedelta(seconds=clock.monotonic() - began)

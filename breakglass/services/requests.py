@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 
@@ -29,8 +31,9 @@ from breakglass.models import (
     RequestedAsset,
 )
 from breakglass.queries import approvers_of, current_playbook, people_in, spec_of, submit_facts
-from breakglass.services import audit, notices
+from breakglass.services import audit, matching, notices
 
+HOUR = timedelta(hours=1)
 _TAGS = {
     RequestState.APPROVED: AuditTag.REQUEST_APPROVED,
     RequestState.DENIED: AuditTag.REQUEST_DENIED,
@@ -202,11 +205,14 @@ def _submit(person: Person, form: SubmitForm, now: datetime) -> AccessRequest:
 
 def enter(person: Person, plea: Plea, now: datetime) -> AccessRequest:
     """Write it down and tell the approvers, in the caller's transaction, which holds the trail's head already."""
+    _refuse_too_many(person, now)
     latest = AccessRequest.objects.aggregate(latest=Max("number"))["latest"] or 0
     fields = {
         field.name: getattr(plea, field.name) for field in dataclass_fields(plea) if field.name != "assets"
     }
-    request = AccessRequest.objects.create(number=latest + 1, requester=person, submitted_at=now, **fields)
+    request = AccessRequest.objects.create(
+        number=latest + 1, requester=person, submitted_at=now, match_number=matching.fresh(), **fields
+    )
     for asset in plea.assets:
         RequestedAsset.objects.create(request=request, asset=asset)
     data = {
@@ -227,6 +233,18 @@ def enter(person: Person, plea: Plea, now: datetime) -> AccessRequest:
     _tell_approvers(request, now)
     doorbell.ring("inbox", request=str(request.pk))
     return request
+
+
+def _refuse_too_many(person: Person, now: datetime) -> None:
+    """Whoever asks all the time wears the approvers out. Counted under the lock of the trail's head: no two slip by."""
+    limit = settings.BREAKGLASS.requests_an_hour
+    asked = AccessRequest.objects.filter(requester=person, submitted_at__gt=now - HOUR)
+    latest = list(asked.order_by("-submitted_at").values_list("submitted_at", flat=True)[:limit])
+    if len(latest) >= limit:
+        wait = latest[-1] + HOUR - now
+        raise refuse(
+            RefusalCode.TOO_MANY_REQUESTS, limit=limit, minutes=max(1, ceil(wait.total_seconds() / 60))
+        )
 
 
 def _tell_approvers(request: AccessRequest, now: datetime) -> None:

@@ -19,7 +19,7 @@ from breakglass.domain.approvals import Verdict, objection
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal, refuse
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Person
-from breakglass.services import approvals
+from breakglass.services import approvals, matching
 from breakglass.unusual import unusual_facts, unusual_facts_of
 from breakglass.web import live, reads
 from breakglass.web.cards import card_of
@@ -39,6 +39,13 @@ class DecisionForm(StepUpForm):
         help_text="The requester reads it. Needed to deny.",
         widget=forms.Textarea(attrs={"rows": 2}),
     )
+
+    def __init__(self, data: Any, person: Person, ask: AccessRequest) -> None:
+        super().__init__(data, person=person, action="approve", subject=ask.pk)
+        self.wants_number = ask.match_number is not None
+        if self.wants_number:
+            self.fields["number"] = _number_field(ask, matching.choices(ask, person))
+            self.fields["number"].required = self.data.get("verdict") != "deny"
 
 
 @require_safe
@@ -66,14 +73,15 @@ def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
     person, now = person_of(request), clock.now()
     ask = queries.request_for(person, request_id)
     closed = _objection(ask, person, now)
-    form = DecisionForm(
-        request.POST if request.method == "POST" else None, person=person, action="approve", subject=ask.id
-    )
+    form = DecisionForm(request.POST if request.method == "POST" else None, person, ask)
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
         try:
             return _decide(request, ask, person, form, now)
         except Refused as no:
+            if no.refusal.code is RefusalCode.MATCH_NUMBER_WRONG:
+                # From now on it is typed: the form that comes back offers nothing to pick from.
+                form.fields["number"] = _number_field(ask, ())
             refused = _beside_its_field(form, no.refusal)
     status = refused.status if refused else 422 if form.errors else 200
     return render(request, "breakglass/decide.html", _page(ask, form, refused, closed, now), status=status)
@@ -85,8 +93,12 @@ def _decide(
     verdict = request.POST.get("verdict")
     if verdict not in {"approve", "deny"}:
         raise refuse(RefusalCode.BAD_INPUT, problem="Press Approve or Deny.")
-    act = approvals.approve if verdict == "approve" else approvals.deny
-    decided = act(ask.id, person, form.answer, form.cleaned_data["comment"], now)
+    comment, number = form.cleaned_data["comment"], form.cleaned_data.get("number")
+    if verdict == "deny":
+        decided = approvals.deny(ask.id, person, form.answer, comment, now)
+    else:
+        match = int(number) if number else None
+        decided = approvals.approve(ask.id, person, form.answer, comment, now, number=match)
     if decided.state == RequestState.PENDING:
         messages.success(request, "Your yes is counted. It waits for another approver.")
     else:
@@ -94,6 +106,26 @@ def _decide(
             request, f"{decided.label} is {decided.state}. {ask.requester.get_full_name()} was told."
         )
     return redirect("request", ask.id)
+
+
+def _number_field(ask: AccessRequest, choices: tuple[int, ...]) -> forms.Field:
+    """Three to pick from; two digits to type once a wrong one was picked."""
+    who = ask.requester.get_full_name()
+    if choices:
+        return forms.ChoiceField(
+            label=f"Which number does {who} see?",
+            error_messages={"required": "Pick the number that they see."},
+            help_text="Call them. Needed to approve: it shows that you two mean this request.",
+            choices=[(str(one), str(one)) for one in choices],
+            widget=forms.RadioSelect,
+        )
+    return forms.RegexField(
+        r"^[0-9]{2}$",
+        label=f"Type the number that {who} sees",
+        help_text="A wrong one was picked before, so there is nothing to pick from any more.",
+        widget=forms.TextInput(attrs={"class": "short", "inputmode": "numeric", "autocomplete": "off"}),
+        error_messages={"invalid": "Two digits.", "required": "Type the number that they see."},
+    )
 
 
 def _page(
@@ -135,9 +167,7 @@ def _beside_its_field(form: DecisionForm, no: Refusal) -> Refusal | None:
     about = (
         "code"
         if "otp" in no.needs or no.code is RefusalCode.THROTTLED
-        else "comment"
-        if "comment" in no.needs
-        else ""
+        else next((field for field in ("comment", "number") if field in no.needs), "")
     )
     if not about:
         return no

@@ -123,6 +123,7 @@ def _context(ask: AccessRequest, person: Person, now: datetime) -> dict[str, Any
         "asset_names": sorted(asset.name for asset in ask.assets.all()),
         "old_assets": {asset.name for asset in ask.assets.all() if asset.legacy_algorithms},
         "pending": state == "pending",
+        "match_number": ask.match_number if mine and state == "pending" else None,
         "stand": _stand(ask, grant, state, card, mine, now),
         "slots": slots_of(ask, card),
         "story": story_of(ask, grant, now),

@@ -40,6 +40,8 @@ def settings_in(root: Path, *, database_url: str = "", redis_url: str = "") -> d
         "BREAKGLASS_DATA_DIR": str(root / "data"),
         "BREAKGLASS_DATABASE_URL": database_url,
         "BREAKGLASS_DISK_RESERVE_MIB": "4",
+        # Tests ask all the time; those about the cap set their own.
+        "BREAKGLASS_REQUESTS_AN_HOUR": "10000",
         # Nobody listens there: what must not depend on Redis is tested without it.
         "BREAKGLASS_REDIS_URL": redis_url or f"unix://{root}/no-redis.sock",
     }

@@ -53,6 +53,11 @@ def fresh_code(username: str, now: datetime) -> str:
     return second_factor.current_code(person(username), now)
 
 
+def number(request_id: UUID) -> str:
+    """What the requester tells the approver."""
+    return str(AccessRequest.objects.get(pk=request_id).match_number)
+
+
 def set_machines(now: datetime) -> None:
     for number, (name, (title, kind, logins)) in enumerate(MACHINES.items()):
         key = hashlib.sha256(name.encode()).digest()

@@ -105,7 +105,7 @@ def test_the_page_names_the_key_that_the_gateway_shows(scene: Scene, enter: Ente
 
 
 def test_consent_is_counted_and_told(scene: Scene, enter: Enter) -> None:
-    body = {"verdict": "approve", "comment": "Fine.", "code": _code("ben")}
+    body = {"verdict": "approve", "comment": "Fine.", "code": _code("ben"), "number": stage.number(scene.half)}
     answer = enter("ben").post(f"/requests/{scene.half}/decide/", body, follow=True)
     assert b"is approved" in answer.content
     assert Grant.objects.get(request_id=scene.half).state == "armed"
@@ -113,20 +113,22 @@ def test_consent_is_counted_and_told(scene: Scene, enter: Enter) -> None:
 
 def test_the_code_is_asked_for_and_counts_once(scene: Scene, enter: Enter) -> None:
     ben, path = enter("ben"), f"/requests/{scene.half}/decide/"
-    missing = ben.post(path, {"verdict": "approve", "comment": "typed this"})
+    body = {"verdict": "approve", "comment": "typed this", "number": stage.number(scene.half)}
+    missing = ben.post(path, body)
     assert (
         missing.status_code == 422
         and b"Type the code." in missing.content
         and b"typed this" in missing.content
     )
-    wrong = ben.post(path, {"verdict": "approve", "comment": "typed this", "code": "000000"})
+    wrong = ben.post(path, body | {"code": "000000"})
     assert (
         wrong.status_code == 422 and b"wrong or too old" in wrong.content and b"typed this" in wrong.content
     )
     assert b'value="000000"' not in wrong.content
     code = _code("ben")
-    assert ben.post(path, {"verdict": "approve", "code": code}).status_code == 302
-    again = ben.post(f"/requests/{scene.pending}/decide/", {"verdict": "approve", "code": code})
+    assert ben.post(path, body | {"code": code}).status_code == 302
+    body |= {"code": code, "number": stage.number(scene.pending)}
+    again = ben.post(f"/requests/{scene.pending}/decide/", body)
     assert again.status_code == 422 and b"used already" in again.content
     assert Approval.objects.filter(request_id=scene.pending).count() == 0
 
@@ -194,7 +196,8 @@ def test_more_time_is_asked_for_on_the_page_and_never_shown_as_new_access(scene:
     assert b"10 min more" in ben.get("/inbox/").content and b"More time: " in ben.get("/inbox/").content
     decide = ben.get(f"/requests/{plea.id}/decide/").content
     assert b"asks for 10 min more" in decide and b"nothing else changes" in decide
-    ben.post(f"/requests/{plea.id}/decide/", {"verdict": "approve", "code": _code("ben")})
+    body = {"verdict": "approve", "code": _code("ben"), "number": stage.number(plea.id)}
+    ben.post(f"/requests/{plea.id}/decide/", body)
     was, grant = grant.ends_at, Grant.objects.get(pk=grant.pk)
     assert was and grant.ends_at == was + timedelta(minutes=10)
     assert b"Granted: 10 min more" in rita.get(f"/requests/{plea.id}/").content

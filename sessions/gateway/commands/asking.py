@@ -69,7 +69,8 @@ def answer_to(talk: Talk, sent: AccessRequest, *, wait: bool) -> Answer:
     status, person = 0, sent.requester.username
     if not wait:
         more = f"`{ssh_command(person, 'status')}` says when it is approved."
-        text = f"{sent.label} is sent. {more}\n"
+        number = f" Your number is {sent.match_number}." if sent.match_number is not None else ""
+        text = f"{sent.label} is sent.{number} {more}\n"
     else:
         talk.say(f"{sent.label} is sent.")
         try:

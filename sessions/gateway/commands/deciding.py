@@ -25,6 +25,8 @@ def _decide(talk: Talk, said: argparse.Namespace, verb: str) -> Answer:
     with borrowed_db():
         wanted = find_request(talk.person(), said.request)
         talk_lines = [f"{wanted.label}: {plea_line(wanted)}"]
+        if verb == "approve" and wanted.match_number is not None:
+            talk_lines.append(f"  the requester sees the number {wanted.match_number}: let them say it first")
         talk_lines += [f"  unusual: {fact}" for fact in unusual_facts(wanted)]
     talk.say("\n".join(talk_lines))
     comment = said.comment

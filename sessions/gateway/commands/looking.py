@@ -33,7 +33,7 @@ def status(talk: Talk, said: argparse.Namespace) -> Answer:
         for grant in held:
             lines.append(grant_line(grant, now))
             lines += [f"  {command}" for command in shapes.grant(grant, person, now)["ssh"]]
-        lines += [f"{row.label} waits for approval: {row.title}" for row in asked]
+        lines += [f"{row.label} waits for approval{number_line(row)}: {row.title}" for row in asked]
         lines += [f"{row.label} waits for you: {plea_line(row)}" for row in waiting]
         data = {
             "person": person.username,
@@ -65,6 +65,11 @@ def grant_line(grant: Grant, now: datetime) -> str:
     else:
         left = f"{span(grant.ends_at, now)} left, until {grant.ends_at:%H:%M:%S} UTC"
     return f"{grant.playbook.title}: {names}, {grant.incident.label}, {left}"
+
+
+def number_line(row: AccessRequest) -> str:
+    """What its requester tells the approver, so that both mean the same request."""
+    return f" (its number is {row.match_number})" if row.match_number is not None else ""
 
 
 def plea_line(row: AccessRequest) -> str:

@@ -54,6 +54,7 @@ class Standing:
     needed: int
     asked: tuple[str, ...]
     says: str
+    number: int | None = None
 
     def state(self, now: datetime) -> RequestState:
         return state_at(self.stored, self.lapses_at, now)
@@ -86,6 +87,7 @@ def look(request_id: UUID) -> Standing:
             needed=queries.rule_of(row.playbook).count,
             asked=names,
             says=_answer(row),
+            number=row.match_number,
         )
 
 
@@ -106,6 +108,8 @@ def until_decided(talk: Talk, request_id: UUID) -> Standing:
     who = ", ".join(standing.asked[:MOST_NAMES]) + (" and others" if len(standing.asked) > MOST_NAMES else "")
     asked = f"Asked: {who}." if who else "Nobody can approve it now: call an administrator."
     talk.say(f"{asked} Ctrl-C stops the waiting; {standing.label} stays.")
+    if standing.number is not None:
+        talk.say(f"Your number is {standing.number}: say it to whoever approves.")
     talk.keep((standing.lapses_at - clock.now()).total_seconds() + AFTER_LAPSE)
     with talk.channel.deaf(), contextlib.closing(_rings(f"request:{request_id}", talk.channel)) as rings:
         return _watch(talk, standing, rings)

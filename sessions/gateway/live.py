@@ -44,6 +44,8 @@ UNCONFIRMED = 15.0
 LINE_BEFORE_FAREWELL = 0.002
 FAREWELL = 0.7
 """Within the second that the promise gives: what a client that was behind is sent goes on until it has the farewell."""
+BOOKS = 10.0
+"""So long the end waits for a recording to be brought to the disk: one that stands still keeps no end out of the books."""
 NEXT = {
     EndReason.EXPIRED: "Request access again if you need more time.",
     EndReason.IDLE: "Connect again while your grant runs.",
@@ -346,7 +348,7 @@ class LiveSession(Recorded):
         books.start()
         if not parted:
             self.person_leg.cut(Disconnect.BY_APPLICATION, text, patience=FAREWELL)
-        books.join()
+        books.join(BOOKS)
         self._clerk.ended(self)
         if self.on_end is not None:
             self.on_end(self)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sessions.recording.recorder import Progress, Recorder
 
 
+LOOK_EVERY = 0.1
+
+
 class SessionOver(EOFError):
     """The session has ended: nothing is relayed any more. To a leg's reader it is as good as the end of the stream."""
 
@@ -30,6 +33,8 @@ class Recorded:
     room: Room
     ended: threading.Event
     no_room_since: float | None = None
+    is_held_back = False
+    """Nothing is recorded or relayed for now: what was recorded doesn't reach the disk (slow_disk.py)."""
     _recorder: Recorder
 
     def go_on(self, *, typed: bool) -> None:
@@ -46,6 +51,8 @@ class Recorded:
 
     def record(self, number: int, data: bytes, *, stderr: bool = False) -> None:
         """Have it in the file, or end the session and raise: what isn't recorded isn't relayed."""
+        if self.is_held_back:
+            self._wait_for_disk()
         try:
             self._recorder.output(number, data, stderr=stderr)
         except RecordingFailed as failed:
@@ -89,8 +96,19 @@ class Recorded:
         return self._recorder.durable
 
     @property
+    def recording_behind(self) -> float:
+        """For how many seconds something recorded hasn't reached the disk."""
+        return self._recorder.behind
+
+    @property
     def recording_error(self) -> RecordingFailed | None:
         return self._recorder.error
+
+    def _wait_for_disk(self) -> None:
+        """SessionOver when the session ended meanwhile."""
+        while self.is_held_back and not self.ended.wait(LOOK_EVERY):
+            pass
+        self.go_on(typed=False)
 
     def _in_time(self, failed: RecordingFailed, put: Callable[[bytes], object], data: bytes = b"") -> None:
         """Where the disk was only full: wait and record the rest of `data`, as often as it takes."""

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from breakglass import clock, database_bell
 from breakglass.domain.audit import AuditTag
-from sessions.gateway import company, lease, memory
+from sessions.gateway import company, lease, memory, slow_disk
 from sessions.gateway.borrowed import hang_up_late
 from sessions.gateway.live import LiveSession
 from sessions.gateway.watch import SILENT, Watch
@@ -156,6 +156,7 @@ class Watchdog:
             session.end(reason)
             return
         session.company.look(now)
+        slow_disk.look_after(session)
         self._warn(watch, now)
         self._keep_alive(watch, now)
         watch.deadline = session.deadline

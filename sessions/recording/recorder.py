@@ -104,6 +104,8 @@ class Recorder:
         self._sync_lock = threading.Lock()
         self._error: RecordingFailed | None = None
         self._told = self._closed = self._dirty = False
+        self._dirty_since = 0.0
+        self._syncing_since: float | None = None
         self._size = self._allocated = 0
         self._digest = hashlib.sha256()
         self._stream: tuple[int, bool] | None = None
@@ -137,6 +139,17 @@ class Recorder:
     def durable(self) -> Progress:
         """How far the recording has come on the disk itself: what a power cut can't take. Never waits."""
         return self._durable
+
+    @property
+    def behind(self) -> float:
+        """For how many seconds something has been in the file that a power cut could take still. Never waits: a disk that
+        stands still holds up whoever syncs, and whoever waits for them."""
+        since = self._syncing_since
+        if since is None:
+            if not self._dirty:
+                return 0.0
+            since = self._dirty_since
+        return max(0.0, self._clock.monotonic() - self._start - since)
 
     def output(self, channel: int, data: bytes, *, stderr: bool = False) -> int:
         """Record what is about to be shown. Returns the file's size after it: every byte given is within.
@@ -300,7 +313,8 @@ class Recorder:
             raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written")
         self._size += written
         self._digest.update(line)
-        self._dirty = True
+        if not self._dirty:
+            self._dirty_since, self._dirty = self._last, True
 
     def _end_segment(self) -> bytes:
         """The line that says what was written so far; a segment begins with it."""
@@ -353,12 +367,14 @@ class Recorder:
         with self._sync_lock:
             if self._fd < 0:
                 return False
-            self._dirty = False
+            self._syncing_since, self._dirty = self._dirty_since, False
             try:
                 files.sync_data(self._fd)
             except OSError as error:
                 self.fail(error)
                 return False
+            finally:
+                self._syncing_since = None
             return True
 
     def _progress(self) -> Progress:

@@ -137,6 +137,23 @@ def open_source(
     return _stream(source, sealed)
 
 
+def open_parts(
+    path: Path,
+    source: BinaryIO,
+    newer_wrap: bytes | None,
+    key: bytes | Keyring,
+    signer: Ed25519PublicKey,
+    manifest: Manifest,
+) -> SealedFile:
+    """The same for reading here and there: each chunk is checked when it is read. The caller closes it, but not where
+    this raises."""
+    try:
+        return _open(path, source, newer_wrap, key, signer, manifest)
+    except BaseException:
+        source.close()
+        raise
+
+
 def _stream(source: BinaryIO, sealed: SealedFile) -> Iterator[bytes]:
     with source:
         yield from sealed.chunks()

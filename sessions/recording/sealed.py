@@ -149,8 +149,17 @@ def seal_frame(data_key: bytes, number: int, last: bool, chunk: bytes) -> bytes:
 
 def open_frame(data_key: bytes, number: int, last: bool, frame: bytes) -> bytes:
     """The chunk, or InvalidTag or zlib.error; never more memory than a chunk and its frame."""
+    return unpack(decrypt_frame(data_key, number, last, frame))
+
+
+def decrypt_frame(data_key: bytes, number: int, last: bool, frame: bytes) -> bytes:
+    """The chunk as gzip (one member), or InvalidTag."""
     nonce, bound = _position(number, last)
-    packed = AESGCM(data_key).decrypt(nonce, frame, bound)
+    return AESGCM(data_key).decrypt(nonce, frame, bound)
+
+
+def unpack(packed: bytes) -> bytes:
+    """One chunk out of its gzip member, or zlib.error."""
     unpacker = zlib.decompressobj(31)
     chunk = unpacker.decompress(packed, CHUNK + 1)
     if not unpacker.eof or unpacker.unused_data or len(chunk) > CHUNK:
@@ -202,6 +211,18 @@ class SealedFile:
             yield chunk
         if whole.hexdigest() != self.manifest.sha256:
             raise self._damaged("whole recording", "its SHA-256 isn't the one in the manifest")
+
+    def packed(self, number: int) -> bytes:
+        """One chunk as gzip, unpacked and checked against the manifest before it is given. IndexError: there is none such."""
+        if not 0 <= number < len(self.manifest.frames):
+            raise IndexError(number)
+        before = self.manifest.frames[:number]
+        self._source.seek(FRAMES_START + sum(before) + 4 * number)
+        last = number == len(self.manifest.frames) - 1
+        return self._read_packed(number, self.manifest.frames[number], last)[0]
+
+    def close(self) -> None:
+        self._source.close()
 
     def _damaged(self, place: str, what: str) -> RecordingDamaged:
         return RecordingDamaged(self.path, place, what)
@@ -263,14 +284,18 @@ class SealedFile:
             raise self._damaged("second line", str(error)) from None
 
     def _read_frame(self, number: int, length: int, last: bool) -> bytes:
+        return self._read_packed(number, length, last)[1]
+
+    def _read_packed(self, number: int, length: int, last: bool) -> tuple[bytes, bytes]:
         end = min((number + 1) * CHUNK, self.manifest.size)
         place = f"chunk {number} (bytes {number * CHUNK} to {end} of the recording)"
         if self._source.read(4) != struct.pack(">I", length):
             raise self._damaged(place, "its length was altered")
         try:
-            chunk = open_frame(self._data_key, number, last, self._source.read(length))
+            packed = decrypt_frame(self._data_key, number, last, self._source.read(length))
+            chunk = unpack(packed)
         except (InvalidTag, zlib.error) as error:
             raise self._damaged(place, "it was altered") from error
         if hashlib.sha256(chunk).hexdigest() != self.manifest.chunks[number]:
             raise self._damaged(place, "its SHA-256 isn't the one in the manifest")
-        return chunk
+        return packed, chunk

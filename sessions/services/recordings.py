@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from sessions.recording.files import RecordingBusy
 from sessions.recording.keyring import KeyUnavailable
 from sessions.recording.recorder import NO_SPACE
 from sessions.recording.recovery import recover
-from sessions.recording.sealed import Manifest, RecordingDamaged
+from sessions.recording.sealed import Manifest, RecordingDamaged, SealedFile
 from sessions.recording.transcript import read_file
 from sessions.services import holdings, marks, retention
 from sessions.services.holdings import store
@@ -40,9 +41,13 @@ log = logging.getLogger(__name__)
 
 __all__ = [
     "keyring",
+    "note_viewing",
+    "open_parts",
     "open_replay",
     "read_recording",
+    "readable",
     "recording_key",
+    "replayable",
     "seal_due",
     "seal_key",
     "seal_recording",
@@ -98,6 +103,17 @@ def open_replay(
     Raises Refused `not_found`, `not_allowed`, `recording_open`, `recording_deleted`, `recording_unavailable` (where it is
     stored, or its key, can't be reached), `recording_damaged` (auditors are alarmed).
     """
+    recording = replayable(session_id, person)
+    with readable(recording, person, now):
+        pieces = read_recording(recording)
+    note_viewing(
+        recording, person, now, AuditTag.RECORDING_DOWNLOADED if download else AuditTag.RECORDING_VIEWED
+    )
+    return pieces
+
+
+def replayable(session_id: UUID, person: Person) -> Recording:
+    """The recording, sealed and theirs to replay. Refused as `open_replay` says, before the file is looked at."""
     session = session_for(person, session_id)
     if not permissions.may(actor_of(person), Verb.REPLAY_SESSION, thing_of_session(session)):
         who = permissions.WHO_CAN[Verb.REPLAY_SESSION]
@@ -109,18 +125,27 @@ def open_replay(
             # It can't be sealed as it is: waiting won't help, the auditors know.
             raise refuse(RefusalCode.RECORDING_DAMAGED, where=recording.problem)
         raise refuse(RefusalCode.RECORDING_OPEN)
+    return recording
+
+
+@contextmanager
+def readable(recording: Recording, person: Person, now: datetime) -> Iterator[None]:
+    """What goes wrong in reading a recording, as refusals; where it isn't what was sealed the auditors are alarmed."""
     try:
-        pieces = read_recording(recording)
+        yield
     except (StoreAway, KeyUnavailable) as error:
         raise refuse(RefusalCode.RECORDING_UNAVAILABLE, why=str(error)) from error
     except (OSError, ValueError, RecordingDamaged) as error:
         where = error.place if isinstance(error, RecordingDamaged) else "the file can't be read"
         _alarm(recording, where, str(error), person, now)
         raise refuse(RefusalCode.RECORDING_DAMAGED, where=where) from error
-    tag = AuditTag.RECORDING_DOWNLOADED if download else AuditTag.RECORDING_VIEWED
+
+
+def note_viewing(recording: Recording, person: Person, now: datetime, tag: AuditTag) -> None:
+    """The audit row of who saw a recording."""
+    session = recording.session
     data = {"session": session.label, "sha256": recording.sha256}
     audit.record(tag, actor=person, subject=session, now=now, data=data)
-    return pieces
 
 
 def read_recording(recording: Recording) -> Iterator[bytes]:
@@ -133,6 +158,17 @@ def read_recording(recording: Recording) -> Iterator[bytes]:
     found = holdings.open_file(recording, store().sealed_path(recording.session_id))
     return seal.open_source(
         found.path, found.source, found.newer_wrap, keys, seal_key().public_key(), manifest=manifest
+    )
+
+
+def open_parts(recording: Recording) -> SealedFile:
+    """The sealed file for reading here and there, each chunk checked when it is read; the caller closes it. Raises as
+    `read_recording`."""
+    manifest = Manifest.from_dict(recording.manifest or {})
+    keys = keyring()
+    found = holdings.open_file(recording, store().sealed_path(recording.session_id))
+    return seal.open_parts(
+        found.path, found.source, found.newer_wrap, keys, seal_key().public_key(), manifest
     )
 
 

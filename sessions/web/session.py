@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from breakglass.domain.refusals import Refusal, Refused
 from breakglass.models import Person
 from breakglass.queries import spec_of
 from breakglass.web import live
+from breakglass.web.tags import digits
 from breakglass.web.who import can, demand, person_of
 from sessions import queries, services
 from sessions.models import Receipt, Recording, SSHSession
@@ -195,6 +196,7 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "state": _state(session),
         "recording": recording,
         "ready": ready,
+        "length": digits(timedelta(seconds=recording.seconds)) if recording is not None else "",
         "waits_for_room": recording is not None and recording.problem == NO_ROOM_TO_SEAL,
         "may_replay": can(person, Verb.REPLAY_SESSION, thing),
         "may_kill": is_open and session.kill_requested_at is None and can(person, Verb.KILL_SESSION, thing),

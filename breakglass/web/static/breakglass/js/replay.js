@@ -1,158 +1,239 @@
-/* The replay: asciinema-player draws; play, position, speed, idle and fit are plain controls that a keyboard
-   and a screen reader know. The recording is fetched once (the viewing is audited once); what the player can't
-   change while it runs (speed, idle, fit) starts it anew at the same moment. */
+/* The replay page: begins the viewing (checked and audited once), fetches the recording, and ties clock, terminal,
+   timeline, list, keys and the page's controls together. `?t=SECONDS` (or `#t=`) opens it paused at that second. */
 (function () {
   "use strict";
 
+  var Replay = window.Replay;
   var section = document.getElementById("replay");
-  if (!section || !window.AsciinemaPlayer) { return; }
+  if (!section || !window.AsciinemaPlayer || !Replay) { return; }
 
-  var IDLE = 2;
-  var box = document.getElementById("player");
-  var bar = document.getElementById("player-bar");
-  var play = document.getElementById("play");
-  var seek = document.getElementById("seek");
-  var time = document.getElementById("time");
-  var speed = document.getElementById("speed");
-  var idle = document.getElementById("idle");
-  var fit = document.getElementById("fit");
-  var problem = document.getElementById("replay-problem");
-  var marks = document.getElementById("marks");
+  var CHAT_STAYS = 8;
+  var SPEEDS = [0.5, 1, 2, 4, 8, 16];
+  var get = function (id) { return document.getElementById(id); };
+  var clock, terminal, timeline, list, index, entries = [];
 
-  var text = "";
-  var moments = [];
-  var player = null;
-  var playing = false;
+  fetch(section.dataset.viewing, { method: "POST", credentials: "same-origin", headers: { "X-CSRFToken": section.dataset.csrf } }).then(function (answer) {
+    if (!answer.ok) { return Replay.words(answer).then(function (said) { throw new Error(said); }); }
+    return answer.json();
+  }).then(open).catch(function (error) { trouble(error.message); });
 
-  fetch(section.dataset.cast, { credentials: "same-origin" }).then(function (answer) {
-    if (!answer.ok) {
-      return answer.text().then(function (body) { throw new Error(said(body) || "HTTP " + answer.status); });
+  function open(begun) {
+    index = begun;
+    var chunks = new Replay.Chunks(index, section.dataset.chunks, Number(section.dataset.atOnce));
+    get("wait").textContent = "Fetching the recording …";
+    terminal = new Replay.Terminal(get("player"), chunks);
+    clock = new Replay.Clock(terminal, index.seconds);
+    timeline = new Replay.Timeline(clock, index);
+    list = new Replay.List(clock, timeline);
+    controls();
+    var first = chunks.isWhole() ? chunks.ensure(0, chunks.count - 1) : chunks.ensure(0, 0);
+    return Promise.all([first, terminal.mount("width")]).then(function () {
+      return clock.seek(asked());
+    }).then(function () {
+      get("wait").hidden = true;
+      get("controls").hidden = false;
+      timeline.paint();
+      section.dataset.state = "ready";
+      return happened();
+    });
+  }
+
+  function happened() {
+    return fetch(section.dataset.timeline, { credentials: "same-origin", headers: { "X-Viewing": index.ticket } }).then(function (answer) {
+      if (!answer.ok) { return Replay.words(answer).then(function (said) { throw new Error(said); }); }
+      return answer.json();
+    }).then(function (told) {
+      entries = told.entries;
+      terminal.sizes = sizeOf;
+      channels(told.channels);
+      timeline.seen = told.seen;
+      covered(told.seen);
+      list.show(entries);
+      subtitles(clock.at);
+      section.dataset.marks = String(entries.length);
+    });
+  }
+
+  /* The second that the address asks for. */
+  function asked() {
+    var found = /[?&#]t=(\d+(?:\.\d+)?)/.exec(window.location.search + window.location.hash);
+    return found ? Number(found[1]) : 0;
+  }
+
+  function trouble(words) {
+    get("wait").hidden = true;
+    get("replay-problem").textContent = words;
+    get("replay-problem").hidden = false;
+    section.dataset.state = "failed";
+  }
+
+  /* Controls. */
+
+  function controls() {
+    var act = { tell: tell, tellMark: tellMark, faster: faster, idle: function () { get("idle").click(); }, runbook: runbook, full: full };
+    clock.on("time", paint);
+    clock.on("time", subtitles);
+    clock.on("state", function (playing) {
+      get("play").textContent = playing ? "Pause" : "Play";
+      section.dataset.playing = String(playing);
+    });
+    clock.on("trouble", trouble);
+    get("whole").textContent = Replay.clock(index.seconds);
+    get("play").addEventListener("click", function () { clock.toggle(); });
+    get("player").addEventListener("click", function () { if (!String(window.getSelection())) { clock.toggle(); } });
+    get("previous").addEventListener("click", function () { list.go(-1).then(tellMark); });
+    get("next").addEventListener("click", function () { list.go(1).then(tellMark); });
+    get("speed").addEventListener("change", function () { clock.speed = Number(get("speed").value); });
+    get("idle").addEventListener("change", function () { clock.skips = get("idle").checked; });
+    get("zoom").addEventListener("change", function () {
+      terminal.mount(get("zoom").value).then(function () { return clock.seek(clock.at); });
+    });
+    get("channel").addEventListener("change", function () {
+      var chosen = get("channel").value;
+      terminal.mode = chosen === "all" || chosen === "follow" ? chosen : Number(chosen);
+      terminal.forget();
+      clock.seek(clock.at);
+    });
+    get("exactly").addEventListener("click", exactly);
+    get("share").addEventListener("click", share);
+    get("runbook-show").addEventListener("click", runbook);
+    get("runbook-hide").addEventListener("click", runbook);
+    get("full").addEventListener("click", full);
+    window.addEventListener("hashchange", function () { clock.pause(); clock.seek(asked()); });
+    if (get("note")) { note(get("note")); }
+    if (section.dataset.coverage) {
+      Replay.coverage(clock, section.dataset.coverage, section.dataset.csrf, function (sum) {
+        timeline.seen = sum.ranges;
+        timeline.paint();
+        covered(sum.ranges);
+      });
     }
-    return answer.text();
-  }).then(function (body) {
-    text = body;
-    read();
-    bar.hidden = false;
-    start(0, false);
-  }).catch(function (error) {
-    box.hidden = true;
-    problem.textContent = error.message;
-    problem.hidden = false;
+    Replay.keys(clock, list, act);
+  }
+
+  function faster(direction) {
+    var at = SPEEDS.indexOf(clock.speed) + direction;
+    if (at < 0 || at >= SPEEDS.length) { return; }
+    clock.speed = SPEEDS[at];
+    get("speed").value = String(SPEEDS[at]);
+    say(SPEEDS[at] + " times as fast");
+  }
+
+  var painted = "";
+
+  function paint(at) {
+    var now = Replay.clock(at);
+    section.dataset.at = at.toFixed(3);
+    get("partly").hidden = terminal.exact;
+    if (now === painted) { return; }
+    painted = now;
+    get("at").textContent = now;
+    var wall = get("wall"), moment = new Date(index.began_ms + at * 1000);
+    wall.textContent = Replay.wall(moment.getTime());
+    wall.dateTime = moment.toISOString();
+    wall.title = moment.toISOString().replace("T", " ").slice(0, 19) + " UTC";
+  }
+
+  function say(text) { get("told").textContent = text; }
+
+  function tell() { say(Replay.clock(clock.at) + " of " + Replay.clock(clock.seconds)); }
+
+  function tellMark(entry) { say(entry ? Replay.clock(entry.t) + ", " + Replay.spoken(entry) : Replay.clock(clock.at)); }
+
+  function exactly() {
+    clock.pause();
+    get("wait").hidden = false;
+    clock.seek(clock.at, true, function (n, of) { get("wait").textContent = "Reading from the beginning: " + (n + 1) + " of " + (of + 1) + " MB"; }).then(function () {
+      get("wait").hidden = true;
+      paint(clock.at);
+      tell();
+    });
+  }
+
+  /* A link to this second. It is put where the page's copy button takes it from. */
+  function share() {
+    var link = get("link"), button = get("share");
+    link.textContent = window.location.origin + window.location.pathname + "?t=" + Math.floor(clock.at);
+    button.dataset.copy = "link";
+    window.history.replaceState(null, "", "?t=" + Math.floor(clock.at));
+  }
+
+  /* To where findings are written, with the second: `?session=ID&at=SECONDS`. */
+  function note(link) {
+    link.addEventListener("click", function () {
+      clock.pause();
+      var id = /sessions\/([0-9a-f-]+)\//.exec(window.location.pathname)[1];
+      link.href = section.dataset.note + "?session=" + id + "&at=" + clock.at.toFixed(1);
+    });
+  }
+
+  function runbook() {
+    var panel = get("runbook"), button = get("runbook-show");
+    panel.hidden = !panel.hidden;
+    get("side").classList.toggle("beside", !panel.hidden);
+    button.setAttribute("aria-expanded", String(!panel.hidden));
+    if (panel.hidden) { button.focus(); } else { panel.focus({ preventScroll: true }); }
+    timeline.paint();
+  }
+
+  function full() {
+    if (document.fullscreenElement) { document.exitFullscreen(); return; }
+    if (get("stage").requestFullscreen) { get("stage").requestFullscreen().catch(function () { say("This browser shows no full screen here."); }); }
+  }
+
+  document.addEventListener("fullscreenchange", function () {
+    var is = document.fullscreenElement !== null;
+    get("full").textContent = is ? "Leave full screen" : "Full screen";
+    if (timeline) { timeline.paint(); }
   });
 
-  function said(body) {
-    var page = new DOMParser().parseFromString(body, "text/html");
-    var title = page.querySelector("h1");
-    var lead = page.querySelector(".lead");
-    return [title && title.textContent, lead && lead.textContent].filter(Boolean).join(" ");
-  }
-
-  /* The times of all events, and the labelled moments. */
-  function read() {
-    var found = [];
-    text.split("\n").forEach(function (line) {
-      if (line.charAt(0) !== "[") { return; }
-      moments.push(parseFloat(line.slice(1)));
-      if (/^\[[0-9.eE+]+, ?"m"/.test(line)) {
-        try { found.push(JSON.parse(line)); } catch (torn) { /* the torn last line of a crashed recording */ }
-      }
+  /* Channels: with more than one that shows something the active one is followed. */
+  function channels(rows) {
+    var shows = rows.filter(function (row) { return row.kind === "shell" || row.kind === "exec"; });
+    var choice = get("channel");
+    if (shows.length < 2) { return; }
+    [["all", "All, as they came"], ["follow", "Follow the active one"]].concat(shows.map(function (row) {
+      return [String(row.number), row.number + ": " + row.kind + (row.text ? " " + Replay.visible(row.text).slice(0, 60) : "")];
+    })).forEach(function (one) {
+      var option = document.createElement("option");
+      option.value = one[0];
+      option.textContent = one[1];
+      choice.append(option);
     });
-    found.slice(0, 200).forEach(function (event) {
-      var row = document.createElement("li");
-      var button = document.createElement("button");
-      button.type = "button";
-      button.className = "link";
-      button.textContent = clock(event[0]);
-      button.addEventListener("click", function () { to(shown(event[0])); box.scrollIntoView({ block: "nearest" }); });
-      var label = document.createElement("span");
-      label.textContent = event[2];
-      row.append(button, label);
-      marks.append(row);
+    get("channel-row").hidden = false;
+  }
+
+  function sizeOf(channel, time) {
+    var size = null;
+    entries.forEach(function (entry) {
+      if (entry.kind === "resize" && entry.channel === channel && entry.t <= time) { size = entry.text; }
     });
-    marks.hidden = found.length === 0;
+    return size;
   }
 
-  /* Time in the recording <-> time as shown, with long pauses cut to IDLE seconds. */
-  function shown(recorded) {
-    if (!idle.checked) { return recorded; }
-    var before = 0, cut = 0;
-    for (var i = 0; i < moments.length && moments[i] <= recorded; i++) {
-      cut += Math.max(0, moments[i] - before - IDLE);
-      before = moments[i];
-    }
-    return Math.max(0, Math.min(recorded, before + IDLE) - cut);
+  var spoken = "";
+
+  /* Chat at its moment, as subtitles. */
+  function subtitles(at) {
+    var now = entries.filter(function (entry) { return entry.kind === "chat" && entry.t <= at && at < entry.t + CHAT_STAYS; }).slice(-3);
+    var key = now.map(function (entry) { return entry.t + entry.text; }).join("\n");
+    if (key === spoken) { return; }
+    spoken = key;
+    get("subtitles").replaceChildren.apply(get("subtitles"), now.map(function (entry) {
+      var row = document.createElement("li"), who = document.createElement("b"), text = document.createElement("span");
+      who.textContent = entry.by + ":";
+      text.dir = "auto";
+      text.textContent = Replay.visible(entry.text);
+      row.append(who, " ", text);
+      return row;
+    }));
   }
 
-  function recorded(at) {
-    if (!player || !wasIdle) { return at; }
-    var before = 0, cut = 0;
-    for (var i = 0; i < moments.length; i++) {
-      var gap = Math.max(0, moments[i] - before - IDLE);
-      if (moments[i] - cut - gap > at) { break; }
-      cut += gap;
-      before = moments[i];
-    }
-    return at + cut;
+  function covered(ranges) {
+    if (!section.dataset.coverage) { return; }
+    var sum = ranges.reduce(function (all, span) { return all + span[1] - span[0]; }, 0);
+    var share = index.seconds ? Math.min(100, Math.round(sum / index.seconds * 100)) : 0;
+    get("seen").textContent = "You have watched " + share + " % of it. The green line below the activity shows which parts; they count up to four times as fast as it was.";
+    get("seen").hidden = false;
   }
-
-  var wasIdle = true;
-
-  function start(at, run) {
-    if (player) { player.dispose(); }
-    wasIdle = idle.checked;
-    player = window.AsciinemaPlayer.create({ data: text }, box, {
-      controls: false,
-      autoPlay: run,
-      preload: true,
-      speed: Number(speed.value),
-      idleTimeLimit: idle.checked ? IDLE : undefined,
-      fit: fit.checked ? "width" : false,
-      terminalFontSize: fit.checked ? undefined : "15px",
-      startAt: at,
-      poster: run ? undefined : "npt:" + shown(Math.max(at, 1))
-    });
-    ["play", "playing"].forEach(function (name) { player.addEventListener(name, function () { state(true); }); });
-    ["pause", "ended"].forEach(function (name) { player.addEventListener(name, function () { state(false); }); });
-    state(run);
-    paint();
-  }
-
-  function state(is) {
-    playing = is;
-    play.textContent = is ? "Pause" : "Play";
-  }
-
-  function to(at) {
-    Promise.resolve(player.seek(at)).then(paint);
-  }
-
-  function clock(seconds) {
-    seconds = Math.max(0, Math.floor(seconds || 0));
-    var h = Math.floor(seconds / 3600), m = Math.floor((seconds % 3600) / 60), s = seconds % 60;
-    return (h ? h + ":" + String(m).padStart(2, "0") : m) + ":" + String(s).padStart(2, "0");
-  }
-
-  function whole() {
-    return shown(moments.length ? moments[moments.length - 1] : 0);
-  }
-
-  function paint() {
-    if (!player) { return; }
-    Promise.resolve(player.getCurrentTime()).then(function (at) {
-      var all = whole();
-      seek.max = String(Math.max(all, 0.1));
-      if (document.activeElement !== seek || playing) { seek.value = String(at || 0); }
-      seek.setAttribute("aria-valuetext", clock(at) + " of " + clock(all));
-      time.textContent = clock(at) + " / " + clock(all);
-    });
-  }
-
-  function again() {
-    Promise.resolve(player.getCurrentTime()).then(function (at) { start(recorded(at || 0), playing); });
-  }
-
-  play.addEventListener("click", function () { if (playing) { player.pause(); } else { player.play(); } });
-  seek.addEventListener("input", function () { to(Number(seek.value)); });
-  [speed, idle, fit].forEach(function (control) { control.addEventListener("change", again); });
-  setInterval(paint, 250);
 })();

@@ -1,0 +1,169 @@
+"""Replay in parts: one viewing, checked whole and audited once, then as many chunks of it as the player asks for.
+
+A viewing begins with the check of the whole seal, as `open_replay` does. It gives a ticket, which says who watches which
+recording; a chunk is given for a ticket only, to the person it was made out to, as long as they may replay the session.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.core import signing
+
+from breakglass.domain.audit import AuditTag
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.models import Person
+from sessions.models import Recording
+from sessions.recording import tape
+from sessions.recording.sealed import CHUNK, SealedFile
+from sessions.recording.tape import Tape
+from sessions.services.recordings import note_viewing, open_parts, readable, replayable
+
+MOST_AT_ONCE: Final = 64
+"""Chunks in one answer."""
+TICKET_SECONDS: Final = 24 * 3600
+_SALT: Final = "breakglass.replay"
+_KEPT: Final = 8
+
+
+@dataclass(frozen=True)
+class Viewing:
+    """A viewing that has begun: the ticket for its chunks, and where in the recording which second stands."""
+
+    ticket: str
+    recording: Recording
+    tape: Tape
+
+
+def begin(session_id: UUID, person: Person, now: datetime) -> Viewing:
+    """Check the whole recording against its seal, write down who views it, and say how it can be read.
+
+    Raises Refused as `open_replay`.
+    """
+    recording = replayable(session_id, person)
+    with readable(recording, person, now):
+        sealed = open_parts(recording)
+        wound = _wind(recording, sealed)
+    _OPEN.put(recording, sealed, wound)
+    note_viewing(recording, person, now, AuditTag.RECORDING_VIEWED)
+    facts = {"session": str(session_id), "person": str(person.pk), "sha256": recording.sha256}
+    return Viewing(signing.dumps(facts, salt=_SALT), recording, wound)
+
+
+def parts(
+    session_id: UUID, person: Person, ticket: str, first: int, last: int, now: datetime
+) -> Iterator[bytes]:
+    """Chunks `first` to `last`, each as its length (4 bytes, big endian) and then gzip, and each checked against the seal
+    before it is given. Unpacked and put together, all chunks are the recording.
+
+    Raises Refused as `open_replay`; `not_found` where there are no such chunks; `not_allowed` without a ticket of one's
+    own for this recording.
+    """
+    recording = replayable(session_id, person)
+    _check_ticket(recording, person, ticket)
+    chunks = len((recording.manifest or {}).get("chunks", ()))
+    if not 0 <= first <= last < chunks or last - first >= MOST_AT_ONCE:
+        raise refuse(RefusalCode.NOT_FOUND, what="part of the recording")
+    with readable(recording, person, now):
+        opened = _OPEN.get(recording) or _OPEN.put(recording, open_parts(recording), None)
+        begun = opened.packed(first)
+    return _rest(opened, begun, first, last)
+
+
+def tape_of(recording: Recording, person: Person, now: datetime) -> Tape:
+    """The index of a recording, from a viewing not long ago or read anew and checked. Raises Refused as `open_replay`."""
+    opened = _OPEN.get(recording)
+    if opened is not None and opened.tape is not None:
+        return opened.tape
+    with readable(recording, person, now):
+        sealed = open_parts(recording)
+        wound = _wind(recording, sealed)
+    _OPEN.put(recording, sealed, wound)
+    return wound
+
+
+def holds_ticket(recording: Recording, person: Person, ticket: str) -> bool:
+    """Whether this ticket says that this person's viewing of this recording is in the trail."""
+    try:
+        facts = signing.loads(ticket, salt=_SALT, max_age=TICKET_SECONDS)
+    except signing.BadSignature:
+        return False
+    wanted = {"session": str(recording.session_id), "person": str(person.pk), "sha256": recording.sha256}
+    return bool(facts == wanted)
+
+
+def chunk_count(recording: Recording) -> int:
+    return -(-recording.bytes // CHUNK)
+
+
+def _check_ticket(recording: Recording, person: Person, ticket: str) -> None:
+    if not holds_ticket(recording, person, ticket):
+        raise refuse(
+            RefusalCode.NOT_ALLOWED, verb="read a recording in parts", who="whoever has opened its replay"
+        )
+
+
+def _rest(opened: _Opened, begun: bytes, first: int, last: int) -> Iterator[bytes]:
+    yield struct.pack(">I", len(begun)) + begun
+    for number in range(first + 1, last + 1):
+        packed = opened.packed(number)
+        yield struct.pack(">I", len(packed)) + packed
+
+
+def _wind(recording: Recording, sealed: SealedFile) -> Tape:
+    try:
+        return tape.wind(sealed.chunks(), recording.seconds, recording.bytes)
+    except BaseException:
+        sealed.close()
+        raise
+
+
+@dataclass
+class _Opened:
+    """A sealed file that is open, used by one reader at a time; the last who lets go of it closes it."""
+
+    sealed: SealedFile
+    tape: Tape | None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.sealed.close)
+
+    def packed(self, number: int) -> bytes:
+        with self.lock:
+            return self.sealed.packed(number)
+
+
+class _Shelf:
+    """The last few recordings that were opened, so that a chunk costs neither a fetch from the store nor a new key."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[UUID, str], _Opened] = OrderedDict()
+
+    def get(self, recording: Recording) -> _Opened | None:
+        name = (recording.session_id, recording.sha256)
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+            return self._kept.get(name)
+
+    def put(self, recording: Recording, sealed: SealedFile, wound: Tape | None) -> _Opened:
+        opened = _Opened(sealed, wound)
+        with self._lock:
+            self._kept[(recording.session_id, recording.sha256)] = opened
+            self._kept.move_to_end((recording.session_id, recording.sha256))
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)  # closed with its last reader
+        return opened
+
+
+_OPEN = _Shelf()

@@ -92,6 +92,8 @@ class Chrome:
             items.append(self._item("reviews", "Reviews", "sign", count=due, says="due"))
         if can(person, Verb.MANAGE_LOCKS):
             items.append(self._item("locks", "Locks", "lock"))
+        if can(person, Verb.MANAGE_PEOPLE):
+            items.append(self._item("people", "People", "person"))
         items.append(self._item("incidents", "Incidents", "alert"))
         items.append(self._item("sessions", "Sessions", "screen"))
         items.append(self._item("playbooks", "Playbooks", "book"))

@@ -203,6 +203,7 @@ def _facts(person: Person) -> dict[str, Any]:
         "groups": sorted(groups_of(person)),
         "keys": person.ssh_keys.filter(removed_at=None),
         "tokens": person.api_tokens.filter(revoked_at=None),
+        "recovery": person.recoveries.filter(decided_at=None).select_related("asked_by").first(),
         "passkeys": passkeys.all_of(person),
         "passkeys_offered": passkeys.offered(),
         "has_app": has_app,

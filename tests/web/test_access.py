@@ -35,6 +35,7 @@ class Row(NamedTuple):
 
 NUMBER = object()
 DECIDE = {"verdict": "approve", "comment": "Go.", "code": CODE, "number": NUMBER}
+LOST = {"reason": "At the gate, with the badge.", "code": CODE}
 ASK = {"incident": "{incident}", "reason": "The trend has stopped; restart it", "minutes": "30", "login": ""}
 TABLE = [
     #                                                   nobody rita rob ben sam vera otto admin
@@ -52,6 +53,14 @@ TABLE = [
     Row("GET", "/profile/factors/add/", "                 302 302 302 302 302 302 302 302"),
     Row("GET", "/profile/passkeys/1/remove/", "           302 404 404 404 404 404 404 404"),
     Row("POST", "/profile/passkeys/1/remove/", "          302 404 404 404 404 404 404 404", {"code": CODE}),
+    Row("GET", "/people/", "                              302 403 403 403 403 403 403 200"),
+    Row("GET", "/people/{rita}/enrolment-code/", "        302 403 403 403 403 403 403 200"),
+    Row("POST", "/people/{rita}/enrolment-code/", "       302 403 403 403 403 403 403 422", {"code": CODE}),
+    Row("GET", "/people/{rita}/recovery/", "              302 403 403 403 403 403 403 200"),
+    Row("POST", "/people/{rita}/recovery/", "             302 403 403 403 403 403 403 302", LOST),
+    Row("GET", "/people/recoveries/{nothing}/", "         302 403 403 403 403 403 403 404"),
+    Row("POST", "/people/recoveries/{nothing}/", "        302 403 403 403 403 403 403 404", {"code": CODE}),
+    Row("POST", "/people/recoveries/{nothing}/decline/", "302 403 403 403 403 403 403 404"),
     Row("POST", "/logout/", "                             302 302 302 302 302 302 302 302"),
     Row("GET", "/playbooks/", "                           302 200 200 200 200 200 200 200"),
     Row("GET", "/playbooks/historian-down/", "            302 200 200 200 200 200 200 200"),
@@ -138,6 +147,13 @@ TABLE = [
     Row("GET", "/reviews/", "                             302 403 403 403 403 200 200 403"),
     Row("GET", "/reviews/{review}/", "                    302 404 404 404 404 200 200 404"),
     Row("POST", "/reviews/{review}/", "                   302 404 404 404 404 302 403 404", {"verdict": "in_order", "code": CODE}),
+    Row("POST", "/reviews/{review}/findings/", "          302 404 404 404 404 302 403 404",
+        {"category": "unsafe", "severity": "low", "text": "Restarted twice"}),
+    Row("GET", "/findings/", "                            302 403 403 403 403 200 200 403"),
+    Row("GET", "/findings/{finding}/", "                  302 404 404 404 404 200 200 404"),
+    # 409: allowed, but its review isn't signed.
+    Row("POST", "/findings/{finding}/", "                 302 404 404 404 404 409 409 404", {"act": "close", "note": "Explained"}),
+    Row("POST", "/findings/{finding}/withdraw/", "        302 404 404 404 404 302 404 404"),
 ]  # fmt: skip
 NOTHING = "00000000-0000-4000-8000-000000000000"
 
@@ -214,7 +230,8 @@ def _value(value: object, scene: Scene, who: str) -> str:
 def path_of(path: str, scene: Scene) -> str:
     grant = Grant.objects.get(request_id=scene.armed)
     key = stage.person("rita").ssh_keys.get()
-    return path.format(**vars(scene), grant=grant.pk, key=key.pk, nothing=NOTHING, serial=4711, file="9.1")
+    known = {"grant": grant.pk, "key": key.pk, "rita": stage.person("rita").pk}
+    return path.format(**vars(scene), **known, nothing=NOTHING, serial=4711, file="9.1")
 
 
 def _shape(path: str) -> str:

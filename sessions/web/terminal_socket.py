@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,7 @@ TERMINAL, FILE = b"\x00", b"\x01"
 ONE_MESSAGE = 16 * 1024
 MOST_UNSAID = 1000
 UNSAID_SECONDS = 0.05
+ENDS_SECONDS = 10.0
 
 CLOSED_BY_SHELL = 4000
 ENDED = 4001
@@ -99,7 +101,8 @@ class Terminal:
         try:
             self._may, prefers_shell = await in_a_thread(self._allowed)
             self._joint.start(shell=prefers_shell)
-            tasks = [asyncio.create_task(work) for work in (self._hear(), self._speak(), self._watch_login())]
+            works = (self._hear(), self._speak(), self._watch_login(), self._watch_end())
+            tasks = [asyncio.create_task(work) for work in works]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             over = next(iter(done)).result()
         finally:
@@ -227,11 +230,20 @@ class Terminal:
             "login-over", "Your web login is over, so this terminal was closed. Log in and open one again."
         )
 
+    async def _watch_end(self) -> Over:
+        """The page's countdown follows a grant that was made longer. The end itself is the gateway's matter."""
+        while True:
+            await asyncio.sleep(ENDS_SECONDS)
+            grant = await in_a_thread(lambda: terminals.grant_of(self._opened))
+            self._from_thread({"t": "ends", "ends": _milliseconds(grant.ends_at)})
+
+
+def _milliseconds(moment: datetime | None) -> int:
+    return int(moment.timestamp() * 1000) if moment else 0
+
 
 def _facts(session: SSHSession) -> dict[str, Any]:
-    ends = session.grant.ends_at
-    return {"session": str(session.pk), "label": session.label, "grant": str(session.grant_id),
-            "ends": int(ends.timestamp() * 1000) if ends else 0}  # fmt: skip
+    return {"session": str(session.pk), "label": session.label, "ends": _milliseconds(session.grant.ends_at)}
 
 
 async def _part(socket: Socket, over: Over) -> None:

@@ -262,7 +262,7 @@
     if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey) { return true; }
     if (event.code === "KeyC") { event.preventDefault(); copy(); return false; }
     if (event.code === "KeyV") { return false; }
-    if (event.code === "ArrowUp") { event.preventDefault(); byId("smaller").focus(); return false; }
+    if (event.code === "ArrowUp") { event.preventDefault(); (byId("files-toggle") || byId("copy")).focus(); return false; }
     return true;
   }
 

@@ -260,6 +260,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "end-what-is-over": {"task": "breakglass.sweep", "schedule": 3.0, "options": {"expires": 3}},
     "seal-recordings": {"task": "sessions.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "render-recordings": {"task": "sessions.render", "schedule": 15.0, "options": {"expires": 15}},
+    "index-for-searching": {"task": "sessions.index", "schedule": 10.0, "options": {"expires": 10}},
     "store-recordings": {"task": "sessions.store", "schedule": 10.0, "options": {"expires": 10}},
     "delete-old-recordings": {"task": "sessions.retain", "schedule": 3600.0, "options": {"expires": 600}},
     "send-notices": {"task": "breakglass.send_notices", "schedule": 10.0, "options": {"expires": 10}},

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from celery import shared_task
 
-from breakglass import clock
+from breakglass import clock, later
 from sessions import services
+from sessions.services import search_index, transcripts
 
 
 @shared_task(name="sessions.sweep")
@@ -34,8 +35,21 @@ def retain() -> None:
 
 @shared_task(name="sessions.seal")
 def seal(session_id: str) -> None:
-    """Seal one recording."""
+    """Seal one recording, and have it rendered."""
     services.seal_recording(UUID(session_id), clock.now())
+    later.ask("sessions.render")
+
+
+@shared_task(name="sessions.render")
+def render() -> None:
+    """Render what is sealed: commands, what was shown, the words to find it by."""
+    transcripts.render_due(clock.now())
+
+
+@shared_task(name="sessions.index")
+def index() -> None:
+    """Let new sessions, and what was said of them, be found."""
+    search_index.index_due()
 
 
 @shared_task(name="sessions.grant_ended")

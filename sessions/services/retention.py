@@ -23,9 +23,9 @@ from breakglass.domain.text import plain
 from breakglass.models import AuditEvent, Person
 from breakglass.queries import actor_of, spec_of
 from breakglass.services import audit
-from sessions.models import Recording, SSHSession
+from sessions.models import Recording, SSHSession, Transcript
 from sessions.queries import session_for, thing_of_session
-from sessions.services import holdings
+from sessions.services import holdings, search_index
 from sessions.services.remote import StoreAway, remote_store
 from sessions.services.storing import STORABLE
 from sessions.states import RecordingState, ReviewState
@@ -143,6 +143,9 @@ def _decide(session_id: UUID, now: datetime) -> bool:
             state=RecordingState.DELETED, deleted_at=now, store_problem="", store_next_at=None
         ):
             return False
+        # What it showed goes with it: rendered, and found by searching.
+        search_index.forget_recording(session_id)
+        Transcript.objects.filter(recording=recording).delete()
         data = {
             "session": recording.session.label,
             "sha256": recording.sha256,

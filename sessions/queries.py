@@ -77,6 +77,11 @@ def sessions_for(person: Person, wanted: SessionFilter) -> QuerySet[SSHSession]:
     return found.filter(conditions)
 
 
+def every_open_session() -> QuerySet[SSHSession]:
+    """Newest first, for who may see all of them; the caller has asked."""
+    return _SESSIONS.filter(state__in=OPEN_STATES)
+
+
 def session_for(person: Person, session_id: UUID) -> SSHSession:
     """The session, or Refused `not_found` where there is none or it isn't theirs to see."""
     session = _SESSIONS.filter(pk=session_id).first()

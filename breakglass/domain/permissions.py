@@ -42,6 +42,7 @@ class Verb(StrEnum):
     SEE_ASSETS = "see the assets"
     MANAGE_ASSETS = "manage assets"
     MANAGE_LOCKS = "place or lift locks"
+    MANAGE_KIOSKS = "set up or take down wallboards"
     MANAGE_PEOPLE = "manage people and their factors"
     OPEN_INCIDENT = "open an incident"
     SEE_INCIDENTS = "see the incidents"
@@ -75,6 +76,7 @@ WHO_CAN: dict[Verb, str] = {
     Verb.SEE_ASSETS: "anyone who works here",
     Verb.MANAGE_ASSETS: "an administrator",
     Verb.MANAGE_LOCKS: "an administrator",
+    Verb.MANAGE_KIOSKS: "an administrator",
     Verb.MANAGE_PEOPLE: "an administrator",
     Verb.OPEN_INCIDENT: "a responder, an approver or an administrator",
     Verb.SEE_INCIDENTS: "anyone who works here",
@@ -152,7 +154,7 @@ def may(actor: Actor, verb: Verb, thing: Thing = NOTHING) -> bool:  # noqa: C901
         case Verb.HOLD_RECORDING:
             # Who may be judged by a recording neither keeps nor gives it up.
             return audits and not owns and actor.id not in thing.approver_ids
-        case Verb.MANAGE_ASSETS | Verb.MANAGE_LOCKS | Verb.MANAGE_PEOPLE:
+        case Verb.MANAGE_ASSETS | Verb.MANAGE_LOCKS | Verb.MANAGE_PEOPLE | Verb.MANAGE_KIOSKS:
             return administers
         case Verb.OPEN_INCIDENT:
             # Approvers' groups are the playbooks' to name; those who look afterwards start nothing.

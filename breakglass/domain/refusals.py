@@ -67,6 +67,7 @@ class RefusalCode(StrEnum):
     KEY_UNPROVEN = "key_unproven"
     CERTIFICATE_REFUSED = "certificate_refused"
     CONNECT_CODE_WRONG = "connect_code_wrong"
+    KIOSK_CODE_WRONG = "kiosk_code_wrong"
     TERMINAL_TICKET_WRONG = "terminal_ticket_wrong"
     TERMINALS_FULL = "terminals_full"
     HOST_KEY_CHANGED = "host_key_changed"
@@ -258,6 +259,9 @@ WORDING: dict[RefusalCode, Wording] = {
     ),
     C.CONNECT_CODE_WRONG: Wording(
         403, "That connect code is wrong, used or too old.", "Take a new one on the page of your grant: it lives for 60 s."
+    ),
+    C.KIOSK_CODE_WRONG: Wording(
+        403, "That pairing code is wrong, used or too old.", "An administrator makes a new one: it lives for 10 minutes."
     ),
     C.TERMINAL_TICKET_WRONG: Wording(
         403, "This terminal's ticket was used, is too old, or is somebody else's.", "Open a terminal anew: each opens once."

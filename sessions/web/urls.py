@@ -15,6 +15,7 @@ from sessions.web import (
     session_list,
     terminal,
     trends,
+    wallboard,
 )
 
 urlpatterns = [
@@ -37,6 +38,15 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/coverage/", coverage.session_coverage, name="session_coverage"),
     path("ends/", ends.ends, name="ends"),
     path("trends/", trends.trends, name="trends"),
+    path("wallboard/", wallboard.wallboard, name="wallboard"),
+    path("wallboard/pair/", wallboard.pair, name="wallboard_pair"),
+    path("wallboard/live/", wallboard.wallboard_live, name="wallboard_live"),
+    path("wallboard/events/", wallboard.wallboard_events, name="wallboard_events"),
+    path("wallboard/screens/", wallboard.wallboard_screens, name="wallboard_screens"),
+    path("wallboard/<uuid:session_id>/freeze/", wallboard.wallboard_freeze, name="wallboard_freeze"),
+    path("wallboard/<uuid:session_id>/unfreeze/", wallboard.wallboard_unfreeze, name="wallboard_unfreeze"),
+    path("kiosks/", wallboard.kiosk_list, name="kiosks"),
+    path("kiosks/<uuid:kiosk_id>/revoke/", wallboard.kiosk_revoke, name="kiosk_revoke"),
     path("grants/<uuid:grant_id>/terminal/", terminal.terminal, name="terminal"),
     path("grants/<uuid:grant_id>/evidence/", evidence.grant_evidence, name="grant_evidence"),
     path("reviews/", review.reviews, name="reviews"),

@@ -1,0 +1,49 @@
+/* The wall: what is on the screens, every two seconds, as plain text. It runs for weeks: nothing piles up, a lost line is
+   said and found again, and when the server has another version of this page the page loads itself anew. */
+(function () {
+  "use strict";
+
+  var EVERY = 2000;
+  var LATE = 15000;
+  var wall = document.getElementById("main");
+  var lost = document.getElementById("lost");
+  var clock = document.getElementById("wall-clock");
+
+  function show(facts) {
+    document.querySelectorAll("[data-screen]").forEach(function (element) {
+      var screen = facts[element.dataset.screen];
+      var text = screen ? screen.rows.join("\n") : "";
+      if (element.textContent !== text) { element.textContent = text; }
+      element.style.setProperty("--columns", String(screen ? screen.columns : 80));
+    });
+  }
+
+  function ask() {
+    var stop = new AbortController();
+    var timer = setTimeout(function () { stop.abort(); }, LATE);
+    fetch(wall.dataset.screens, { credentials: "same-origin", signal: stop.signal }).then(function (answer) {
+      if (answer.status === 401) { window.location.reload(); }
+      if (!answer.ok) { throw new Error(String(answer.status)); }
+      return answer.json();
+    }).then(function (facts) {
+      lost.hidden = true;
+      if (facts.version !== wall.dataset.version) { window.location.reload(); }
+      show(facts.screens);
+    }).catch(function () {
+      lost.hidden = false;
+    }).then(function () {
+      clearTimeout(timer);
+      setTimeout(ask, document.hidden ? EVERY * 5 : EVERY);
+    });
+  }
+
+  function tick() {
+    var now = new Date(window.breakglassNow());
+    var face = now.toISOString().slice(11, 16);
+    if (clock.textContent !== face) { clock.textContent = face; }
+  }
+
+  setInterval(tick, 1000);
+  tick();
+  ask();
+})();

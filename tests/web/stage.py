@@ -30,7 +30,7 @@ from sessions import services
 from sessions.models import FileOperation, Recording, Review, SSHSession
 from sessions.recording.kept import KeptWriter
 from sessions.recording.recorder import Recorder
-from sessions.services import ChannelFacts, FileFacts, OpenForm, Totals
+from sessions.services import ChannelFacts, FileFacts, OpenForm, Totals, findings
 from sessions.services.recordings import recording_key, store
 from sessions.states import EndReason
 from tests.support import cast
@@ -217,6 +217,7 @@ def add_files(session: SSHSession, now: datetime) -> None:
     services.save_file_operations([(session.id, done), (session.id, refused)])
 
 
+FINDING = findings.FindingForm("unsafe", "high", "Spool files were removed without a copy of them")
 MOVED = b"\x00\x01 what was moved\n"
 
 
@@ -268,6 +269,7 @@ class Scene:
     live_session: UUID
     ended_session: UUID
     review: int
+    finding: int
     lock: UUID
 
 
@@ -292,6 +294,7 @@ def set_all(now: datetime) -> Scene:
     end_session(ended, ago(150))
     release(grant_of(over), ago(149))
     review = due_review(grant_of(over), ago(149))
+    finding = findings.add(review.pk, person("vera"), FINDING, ago(140)).pk
     denied = ask("rob", "hmi-failover", other, ago(80), reason="Want to look around on the HMI.")
     deny(denied, "ben", ago(77), "The HMI is fine; look at the BMS instead.")
     live = approve(
@@ -332,5 +335,6 @@ def set_all(now: datetime) -> Scene:
         running.id,
         ended.id,
         review.pk,
+        finding,
         lock.id,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from string import Formatter
 from typing import NamedTuple
@@ -104,6 +105,8 @@ class Refusal:
     help: str
     status: int
     needs: tuple[str, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """What the wording was filled with, so that a page can lead on from there."""
 
     def as_dict(self) -> dict[str, object]:
         """The shape of an error in the REST API."""
@@ -351,6 +354,7 @@ def refusal(code: RefusalCode, *, needs: tuple[str, ...] = (), **params: object)
         help=help_.format(**params),
         status=status,
         needs=needs or _NEEDS.get(code, ()),
+        about={name: str(value) for name, value in params.items()},
     )
 
 

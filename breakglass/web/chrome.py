@@ -78,11 +78,15 @@ class Chrome:
         ]
 
     @cached_property
+    def approves(self) -> bool:
+        """Whether there is an inbox: pages then show how much waits in it."""
+        return reads.approves_anything(groups_of(self._person))
+
+    @cached_property
     def nav(self) -> list[Item]:
         person, groups = self._person, groups_of(self._person)
-        approves = reads.approves_anything(groups)
         items = [self._item("home", "Start", "home")]
-        if approves:
+        if self.approves:
             waiting = len(queries.inbox_of(person, self._now))
             items.append(self._item("inbox", "Inbox", "inbox", count=waiting, says="waiting"))
         if can(person, Verb.SEE_AUDIT):

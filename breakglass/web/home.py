@@ -14,12 +14,13 @@ from django.views.decorators.http import require_POST, require_safe
 from breakglass import clock, queries
 from breakglass.domain import grants, requests
 from breakglass.domain.grants import GrantState
-from breakglass.domain.permissions import REVIEWERS, Verb
+from breakglass.domain.permissions import ADMINISTRATORS, REVIEWERS, Verb
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Person
-from breakglass.services import notices
+from breakglass.services import notice_gaps, notices
 from breakglass.web import live, reads
 from breakglass.web.cards import card_of, for_groups
+from breakglass.web.find import ask_url
 from breakglass.web.who import can, groups_of, person_of
 
 NOTICES = 5
@@ -49,12 +50,15 @@ def home(request: HttpRequest) -> HttpResponse:
     fitting = sorted((card for card in cards if card.may_ask), key=lambda card: card.title.casefold())
     asks = bool(fitting) or not (reads.approves_anything(groups) or can(person, Verb.LIST_REVIEWS))
     html, _ = live.block(request, "breakglass/parts/mine.html", _mine(person, now))
+    last = reads.last_asked(person, {card.slug for card in fitting})
     context = {
         "cards": fitting,
         "asks": asks,
         "live": html,
         "needs_key": bool(fitting) and not person.ssh_keys.filter(removed_at=None).exists(),
-        "work": _work(person),
+        "work": _work(person, now),
+        "again": last,
+        "again_url": ask_url(last.playbook.slug) if last else "",
     }
     return render(request, "breakglass/home.html", context)
 
@@ -83,7 +87,8 @@ def _mine(person: Person, now: datetime) -> dict[str, Any]:
     to_decide = len(queries.inbox_of(person, now)) if reads.approves_anything(groups_of(person)) else 0
     says = ", ".join(f"{row.title}: {row.word or row.state}" for row in rows) or "nothing of yours is open"
     told = list(queries.unseen_notices(person)[:NOTICES])
-    return {"mine": rows, "to_decide": to_decide, "notices": told, "says": says}
+    gaps = notice_gaps.everywhere(now) if ADMINISTRATORS in groups_of(person) else []
+    return {"mine": rows, "to_decide": to_decide, "notices": told, "says": says, "gaps": gaps}
 
 
 def _row(ask: AccessRequest, now: datetime) -> Mine | None:
@@ -135,7 +140,14 @@ def _row(ask: AccessRequest, now: datetime) -> Mine | None:
     return None
 
 
-def _work(person: Person) -> list[dict[str, Any]]:
+def _late(overdue: int) -> str:
+    """Words beside the number: a colour alone says nothing."""
+    if not overdue:
+        return "What was done under each grant"
+    return f"{overdue} overdue: sign {'it' if overdue == 1 else 'them'} first"
+
+
+def _work(person: Person, now: datetime) -> list[dict[str, Any]]:
     """What there is to do for those who don't ask for access themselves."""
     groups, items = groups_of(person), []
     if REVIEWERS in groups:
@@ -143,7 +155,7 @@ def _work(person: Person) -> list[dict[str, Any]]:
             {
                 "url": reverse("reviews"),
                 "label": "Reviews",
-                "says": "What was done under each grant",
+                "says": _late(reads.overdue_reviews_for(person, now)),
                 "count": reads.reviews_waiting_for(person),
             }
         )

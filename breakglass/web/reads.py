@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,13 @@ def open_requests_of(person: Person) -> QuerySet[AccessRequest]:
     return queries.requests_of(person).filter(Q(state=RequestState.PENDING) | open_grant)
 
 
+def last_asked(person: Person, slugs: Collection[str]) -> AccessRequest | None:
+    """The newest request of this person for one of these playbooks, as it can be asked for again."""
+    return (
+        queries.requests_of(person).filter(extends=None, playbook__slug__in=slugs).order_by("-number").first()
+    )
+
+
 def decided_by(person: Person) -> QuerySet[AccessRequest]:
     """What this person has answered, newest first."""
     return queries.all_requests().filter(
@@ -64,8 +72,17 @@ def sessions_under(grant: Grant) -> list[dict[str, Any]]:
     ]
 
 
+def overdue_reviews_for(person: Person, now: datetime) -> int:
+    """Of those, the ones whose time is over."""
+    return _reviews_for(person).filter(review__due_at__lte=now).count()
+
+
 def reviews_waiting_for(person: Person) -> int:
     """Reviews that are due and that this person may sign: of neither their own nor an approved grant."""
+    return _reviews_for(person).count()
+
+
+def _reviews_for(person: Person) -> QuerySet[Grant]:
     due = Grant.objects.filter(review__state="due").exclude(person=person).exclude(review__reviewer=person)
     decided = Q(request=OuterRef("request")) | Q(request__extends=OuterRef("pk"))
-    return due.exclude(Exists(Approval.objects.filter(decided, person=person))).count()
+    return due.exclude(Exists(Approval.objects.filter(decided, person=person)))

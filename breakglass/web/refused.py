@@ -8,24 +8,22 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import loader
-from django.urls import reverse
 
 from breakglass.domain.refusals import Refusal, RefusalCode, refusal
 from breakglass.space import is_full_disk
-
-LOGIN_AGAIN = frozenset({RefusalCode.BAD_CREDENTIALS, RefusalCode.SECOND_FACTOR_REQUIRED})
+from breakglass.web import next_step
 
 
 def page(request: HttpRequest, refused: Refusal) -> HttpResponse:
     """The refusal with its own status; a fragment for htmx, a whole page otherwise."""
     if getattr(request, "htmx", False):
         return render(request, "breakglass/parts/refusal.html", {"refusal": refused}, status=refused.status)
-    back = None
-    if refused.code in LOGIN_AGAIN:
-        back = {"url": reverse("login"), "label": "Log in"}
-    return render(
-        request, "breakglass/refused.html", {"refusal": refused, "back": back}, status=refused.status
-    )
+    context = {
+        "refusal": refused,
+        "step": next_step.step_after(request, refused),
+        "helpers": next_step.helpers_for(request, refused),
+    }
+    return render(request, "breakglass/refused.html", context, status=refused.status)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

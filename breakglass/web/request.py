@@ -17,7 +17,7 @@ from breakglass.domain.approvals import Verdict, objection
 from breakglass.domain.grants import LIVE, GrantState
 from breakglass.domain.permissions import Verb
 from breakglass.models import AccessRequest, Grant, Person
-from breakglass.services import extensions
+from breakglass.services import extensions, notice_gaps
 from breakglass.services import requests as service
 from breakglass.web import live, reads
 from breakglass.web.cards import Card, card_of
@@ -124,6 +124,7 @@ def _context(ask: AccessRequest, person: Person, now: datetime) -> dict[str, Any
         "old_assets": {asset.name for asset in ask.assets.all() if asset.legacy_algorithms},
         "pending": state == "pending",
         "match_number": ask.match_number if mine and state == "pending" else None,
+        "gaps": notice_gaps.about(f"request:{ask.id}", now) if state == "pending" else [],
         "stand": _stand(ask, grant, state, card, mine, now),
         "slots": slots_of(ask, card),
         "story": story_of(ask, grant, now),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 from breakglass import clock, queries
 from breakglass.domain.policy import LEAST_REASON
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
-from breakglass.models import Incident
+from breakglass.models import AccessRequest, Incident, Person
 from breakglass.services import incidents, requests
 from breakglass.services.requests import SubmitForm
 from breakglass.web.cards import Card, card_of, for_groups
@@ -36,6 +37,21 @@ FIELD_OF = {
 
 
 TOO_SHORT = dict.fromkeys(("required", "min_length"), f"Say it in {LEAST_REASON} characters or more.")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is filled in before anybody types. A reason only where its own author asked for the same again."""
+
+    label: str = ""
+    incident: str = ""
+    assets: tuple[str, ...] = ()
+    login: str = ""
+    minutes: int = 0
+    reason: str = ""
+
+    def assets_of(self, card: Card) -> list[str]:
+        return [name for name in card.assets if name in self.assets] or list(card.assets)
 
 
 class RequestForm(forms.Form):
@@ -65,17 +81,24 @@ class RequestForm(forms.Form):
     login = forms.ChoiceField(label="As which login?", required=False, widget=forms.RadioSelect)
     minutes = forms.TypedChoiceField(label="For how long?", coerce=int, widget=forms.RadioSelect)
 
-    def __init__(self, card: Card, data: Any = None) -> None:
+    def __init__(self, card: Card, data: Any = None, known: Known | None = None) -> None:
         super().__init__(data)
-        self.card = card
+        self.card, known = card, known or Known()
         choices = [(str(i.id), f"{i.label}: {i.title}") for i in queries.open_incidents()[:50]]
-        self._choose("incident", [*choices, (NEW, "A new incident")], choices[0][0] if choices else NEW)
-        self._choose("assets", [(name, name) for name in card.assets], list(card.assets))
-        self._choose("login", [("", "any of them"), *((login, login) for login in card.logins)], "")
+        first = known.incident if known.incident in dict(choices) else choices[0][0] if choices else NEW
+        self._choose("incident", [*choices, (NEW, "A new incident")], first)
+        self._choose("assets", [(name, name) for name in card.assets], known.assets_of(card))
+        login = known.login if known.login in card.logins else ""
+        self._choose("login", [("", "any of them"), *((login, login) for login in card.logins)], login)
         lengths = sorted(
             {*(step for step in STEPS if step <= card.max_minutes), card.default_minutes, card.max_minutes}
         )
-        self._choose("minutes", [(str(m), minutes(m)) for m in lengths], str(card.default_minutes))
+        length = known.minutes if known.minutes in lengths else card.default_minutes
+        self._choose("minutes", [(str(m), minutes(m)) for m in lengths], str(length))
+        self.fields["reason"].initial = known.reason
+        # What there is to type comes first under the fingers; what is filled in needs no visit.
+        if data is None:
+            self.fields["incident_title" if first == NEW else "reason"].widget.attrs["autofocus"] = True
         if len(card.assets) == 1:
             del self.fields["assets"]
         if len(card.logins) == 1:
@@ -112,7 +135,8 @@ def request_new(request: HttpRequest, slug: str) -> HttpResponse:
         raise refuse(
             RefusalCode.NOT_ALLOWED, verb="ask for this playbook", who=f"somebody of {card.requesters}"
         )
-    form = RequestForm(card, request.POST if request.method == "POST" else None)
+    known = _known(request, person)
+    form = RequestForm(card, request.POST if request.method == "POST" else None, known)
     refused: Refusal | None = None
     if request.method == "POST" and form.is_valid():
         try:
@@ -124,9 +148,25 @@ def request_new(request: HttpRequest, slug: str) -> HttpResponse:
     return render(
         request,
         "breakglass/request_new.html",
-        {"card": card, "form": form, "refusal": refused},
+        {"card": card, "form": form, "refusal": refused, "known": known},
         status=status,
     )
+
+
+def _known(request: HttpRequest, person: Person) -> Known:
+    """Out of the address: `again`, a request of one's own; `asset`; `incident`. What isn't fitting is left out."""
+    again = _own_request(person, request.GET.get("again", ""))
+    if again is not None:
+        names = tuple(asset.name for asset in again.assets.all())
+        return Known(again.label, str(again.incident_id), names, again.login, again.minutes, again.reason)
+    return Known(incident=request.GET.get("incident", ""), assets=(request.GET.get("asset", ""),))
+
+
+def _own_request(person: Person, request_id: str) -> AccessRequest | None:
+    try:
+        return queries.requests_of(person).filter(pk=UUID(request_id)).first()
+    except ValueError:
+        return None
 
 
 def _submit(request: HttpRequest, form: RequestForm) -> Any:

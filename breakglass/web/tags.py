@@ -114,6 +114,20 @@ def until(context: dict[str, Any], moment: datetime | None, over: str = "0:00") 
     )
 
 
+# Seconds before an end: the words that say how near it is, kept by clock.js as time passes.
+NEARLY = ((60, "last minute"), (600, "soon over"))
+
+
+@register.simple_tag(takes_context=True)
+def nearly(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
+    """How near the end is, in words beside its clock; empty while it is far, or past."""
+    if moment is None:
+        return ""
+    left = (moment - _now(context)).total_seconds()
+    word = next((word for seconds, word in NEARLY if 0 < left <= seconds), "")
+    return format_html('<span class="nearly" data-nearly="{}">{}</span>', _milliseconds(moment), word)
+
+
 @register.simple_tag(takes_context=True)
 def ago(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
     """How long ago, or in how long; the exact time in UTC on hover and for machines."""

@@ -75,8 +75,17 @@
     region.textContent = name + ": " + spoken(seconds);
   }
 
+  /* Words beside a clock: colour alone says nothing. */
+  function nearly(element) {
+    var seconds = (Number(element.dataset.nearly) - now()) / 1000;
+    var text = seconds <= 0 || seconds > 600 ? "" : seconds <= 60 ? "last minute" : "soon over";
+    if (element.textContent !== text) { element.textContent = text; }
+    element.classList.toggle("last", seconds <= 60);
+  }
+
   function paint() {
     document.querySelectorAll("time[data-until]").forEach(countdown);
+    document.querySelectorAll("[data-nearly]").forEach(nearly);
     document.querySelectorAll("time[data-ago]").forEach(function (element) {
       var text = ago((now() - Number(element.dataset.ago)) / 1000);
       if (element.textContent !== text) {

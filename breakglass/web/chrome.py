@@ -100,6 +100,7 @@ class Chrome:
             items.append(self._item("people", "People", "person"))
         items.append(self._item("incidents", "Incidents", "alert"))
         items.append(self._item("sessions", "Sessions", "screen"))
+        items.append(self._item("search", "Search", "search"))
         items.append(self._item("playbooks", "Playbooks", "book"))
         items.append(self._item("assets", "Assets", "rack"))
         items.append(self._item("profile", "Keys and factors", "person", short="Me"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import copy
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -41,6 +42,8 @@ _SGR = re.compile(r"\x1b\[[0-9;:]{0,128}m|\x1b\[0?K(?=\r?\n)")
 _BULKY = re.compile(r"[^\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f]+\Z")
 _ALTERNATE: Final = frozenset({47, 1047, 1049})
 _PASTE: Final = 2004
+# A sequence that pyte has no answer to does nothing, and what comes after it is still read.
+_STUMBLES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Listener(Protocol):
@@ -204,7 +207,8 @@ class Terminal(pyte.Screen):
             name, most = _CSI[final]
             if name == "cursor_position" and not self._aside and self._kept is None:
                 self.addressed += 1
-            getattr(self, name)(*[number if number else None for number in numbers[:most]])
+            with suppress(*_STUMBLES):
+                getattr(self, name)(*[number or None for number in numbers[:most]])
 
     def _modes(self, numbers: list[int], *, private: bool, on: bool) -> None:
         for number in numbers:
@@ -436,6 +440,11 @@ class Terminal(pyte.Screen):
             self._joined.discard(self.cursor.y)
         if not line:
             self._began.pop(self.cursor.y, None)
+
+    def cursor_to_line(self, line: int | None = None) -> None:
+        if self.margins is None:
+            self.mode.discard(mo.DECOM)
+        super().cursor_to_line(line)
 
     def erase_characters(self, count: int | None = None) -> None:
         line = self.buffer[self.cursor.y]

@@ -16,7 +16,7 @@ from breakglass.models import AuditEvent
 from tests.web import stage
 from tests.web.conftest import Enter
 from tests.web.stage import Scene
-from tests.web.test_access import TABLE, WHO, _path
+from tests.web.test_access import TABLE, WHO, path_of
 
 VOID_OF_NAME = frozenset({"hidden", "submit", "button"})
 BEST_READER = {"/inbox/": "ben", "/audit/": "otto", "/reviews/": "vera", "/reviews/{review}/": "vera"}
@@ -62,10 +62,10 @@ def pages(scene: Scene, enter: Enter) -> dict[str, str]:
             column = answers.index("200")
         if column >= 0:
             found[f"{row.path} as {WHO[column]}"] = (
-                enter(WHO[column]).get(_path(row.path, scene)).content.decode()
+                enter(WHO[column]).get(path_of(row.path, scene)).content.decode()
             )
     found["/nowhere/ as rita"] = enter("rita").get("/nowhere/").content.decode()
-    found["a refusal as rob"] = enter("rob").get(_path("/requests/{armed}/", scene)).content.decode()
+    found["a refusal as rob"] = enter("rob").get(path_of("/requests/{armed}/", scene)).content.decode()
     return found
 
 
@@ -133,7 +133,7 @@ def test_every_answer_is_guarded(scene: Scene, enter: Enter) -> None:
 def test_a_look_changes_nothing(scene: Scene, enter: Enter) -> None:
     """A mail scanner, a prefetching browser and a crawler may open every link."""
     browsers = {who: enter(who) for who in ("rita", "ben", "vera", "otto")}
-    links = [_path(row.path, scene) for row in TABLE if row.method == "GET"]
+    links = [path_of(row.path, scene) for row in TABLE if row.method == "GET"]
     before = _rows()
     for who, client in browsers.items():
         for link in links:
@@ -148,8 +148,8 @@ def test_a_look_changes_nothing(scene: Scene, enter: Enter) -> None:
 def test_viewing_a_recording_is_audited_and_nothing_else(scene: Scene, enter: Enter) -> None:
     vera = enter("vera")
     before = _rows()
-    played = b"".join(vera.get(_path("/sessions/{ended_session}/recording.cast", scene)))
-    vera.get(_path("/sessions/{ended_session}/download/", scene))
+    played = b"".join(vera.get(path_of("/sessions/{ended_session}/recording.cast", scene)))
+    vera.get(path_of("/sessions/{ended_session}/download/", scene))
     tags = AuditEvent.objects.order_by("-seq").values_list("tag", flat=True)[:2]
     assert list(tags) == ["recordings:recording:downloaded", "recordings:recording:viewed"]
     after = _rows()
@@ -171,7 +171,7 @@ def test_every_change_needs_a_token_of_our_own_page(scene: Scene, enter: Enter) 
         strict = Client(enforce_csrf_checks=True)
         strict.cookies = enter(who).cookies
         before = _rows()
-        answer = strict.post(_path(row.path, scene))
+        answer = strict.post(path_of(row.path, scene))
         assert answer.status_code == 403, row.path
         assert b"Go back, reload the page" in answer.content
         assert _rows() == before, row.path
@@ -182,7 +182,7 @@ def test_a_link_that_would_change_something_is_refused(scene: Scene, enter: Ente
         if row.method == "POST" and not any(
             other.method == "GET" and other.path == row.path for other in TABLE
         ):
-            assert enter("rita").get(_path(row.path, scene)).status_code == 405, row.path
+            assert enter("rita").get(path_of(row.path, scene)).status_code == 405, row.path
 
 
 def test_nothing_hostile_becomes_markup(scene: Scene, enter: Enter) -> None:

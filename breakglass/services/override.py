@@ -32,6 +32,7 @@ from breakglass.services import approvals, audit, extensions, grants, notices, r
 from breakglass.services.step_up import Answer, FactorProof
 
 MOST_REASON = 2000
+ACTION = "override"
 LOOKED_AT = 500
 # No playbook asks for a review sooner.
 SOONEST_REVIEW = timedelta(hours=1)
@@ -50,7 +51,7 @@ def decide(request_id: UUID, person: Person, answer: Answer, reason: str, now: d
     reason, began = plain(reason, MOST_REASON).strip(), clock.monotonic()
     try:
         _refuse_unfit(request, person, reason, now)
-        proof = step_up.verify(person, "override", request_id, answer, now)
+        proof = step_up.verify(person, ACTION, request_id, answer, now)
         with transaction.atomic():
             return _commit(request_id, person, proof, reason, now, began)
     except Refused as refused:

@@ -19,7 +19,7 @@ from breakglass.domain.approvals import Verdict, objection
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal, refuse
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Person
-from breakglass.services import approvals, matching
+from breakglass.services import approvals, matching, override
 from breakglass.unusual import unusual_facts, unusual_facts_of
 from breakglass.web import live, reads
 from breakglass.web.cards import card_of
@@ -200,7 +200,17 @@ def _context(person: Person, now: datetime) -> dict[str, Any]:
             }
         )
     decided = [{"ask": ask, "state": reads.standing(ask, now)} for ask in reads.decided_by(person)[:LATELY]]
-    return {"waiting": waiting, "decided": decided}
+    return {"waiting": waiting, "decided": decided, "alone": _alone(person, waiting, now)}
+
+
+def _alone(person: Person, waiting: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """What a supervisor may decide alone by now, but for what their plain yes would decide."""
+    theirs = {row["ask"].pk for row in waiting if row["card"].count == 1}
+    return [
+        {"ask": ask, "assets": sorted(asset.name for asset in ask.assets.all())}
+        for ask in override.waiting_for(person, now)
+        if ask.pk not in theirs
+    ]
 
 
 def _until(ask: AccessRequest, now: datetime) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from breakglass.domain.approvals import Verdict, objection
 from breakglass.domain.grants import LIVE, GrantState
 from breakglass.domain.permissions import Verb
 from breakglass.models import AccessRequest, Grant, Person
-from breakglass.services import extensions, notice_gaps
+from breakglass.services import extensions, notice_gaps, override
 from breakglass.services import requests as service
 from breakglass.web import live, reads
 from breakglass.web.cards import Card, card_of
@@ -91,6 +91,7 @@ class Buttons:
     can_extend: bool = False
     can_revoke: bool = False
     can_decide: bool = False
+    can_override: bool = False
     can_export: bool = False
     again: bool = field(default=False)
 
@@ -154,6 +155,9 @@ def _buttons(ask: AccessRequest, grant: Grant | None, state: str, person: Person
         and bool(extensions.longest(grant, clock.now())),
         can_revoke=is_live and grant is not None and can(person, Verb.REVOKE_GRANT, thing),
         can_decide=may_decide,
+        can_override=state == "pending"
+        and can(person, Verb.OVERRIDE_REQUEST, thing)
+        and override.objection(ask, person, clock.now()) is None,
         can_export=grant is not None and can(person, Verb.EXPORT_EVIDENCE, thing),
         again=state not in {"pending", "armed", "active"}
         and ask.extends_id is None

@@ -32,6 +32,9 @@ def story_of(ask: AccessRequest, grant: Grant | None, now: datetime) -> list[Ste
         steps.append(
             Step("live" if yes else "stop", "done" if yes else "stop", says, row.decided_at, row.comment)
         )
+        if ask.is_override and row.decided_at == ask.decided_at:
+            says = f"{row.person.get_full_name()} decided alone: an override"
+            steps[-1] = Step("stop", "alert", says, row.decided_at, row.comment)
     steps.sort(key=lambda step: step.at or ask.submitted_at)
     steps += _ending(ask, grant, now)
     return steps

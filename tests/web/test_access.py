@@ -71,6 +71,10 @@ TABLE = [
     Row("GET", "/requests/{armed}/events/", "             302 200 404 200 200 200 200 200"),
     Row("GET", "/requests/{half}/decide/", "              302 404 200 200 200 200 200 200"),
     Row("POST", "/requests/{half}/decide/", "             302 404 403 302 403 403 403 403", DECIDE),
+    Row("GET", "/requests/{half}/override/", "            302 404 403 403 200 403 403 403"),
+    # Two minutes old, and its playbook allows none.
+    Row("POST", "/requests/{half}/override/", "           302 404 403 403 403 403 403 403",
+        {"reason": "Nobody answers", "code": CODE}),
     Row("POST", "/requests/{half}/withdraw/", "           302 404 302 403 403 403 403 403"),
     Row("GET", "/inbox/", "                               302 403 403 200 200 403 403 403"),
     Row("GET", "/inbox/live/", "                          302 403 403 200 200 403 403 403"),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from django.conf import settings
+
 from breakglass import clock, queries, shapes
-from breakglass.services import approvals
+from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.models import AccessRequest
+from breakglass.services import approvals, override
 from breakglass.unusual import unusual_facts
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.commands.asking import find_request
@@ -29,6 +33,8 @@ def _decide(talk: Talk, said: argparse.Namespace, verb: str) -> Answer:
             talk_lines.append(f"  the requester sees the number {wanted.match_number}: let them say it first")
         talk_lines += [f"  unusual: {fact}" for fact in unusual_facts(wanted)]
     talk.say("\n".join(talk_lines))
+    if verb == "approve":
+        _refuse_override(talk, wanted)
     comment = said.comment
     if comment is None:
         comment = "" if talk.quiet else talk.ask("Comment: ")
@@ -41,6 +47,18 @@ def _decide(talk: Talk, said: argparse.Namespace, verb: str) -> Answer:
         waits = " and waits for another approver" if decided.state == "pending" else ""
         said_so = "Your yes is counted: " if waits else ""
         return Answer(f"{said_so}{decided.label} is {decided.state}{waits}.\n", shapes.request(decided, now))
+
+
+def _refuse_override(talk: Talk, wanted: AccessRequest) -> None:
+    """A supervisor for whom only the override is left decides on its page: it is loud, and says so there first."""
+    with borrowed_db():
+        person, now = talk.person(), clock.now()
+        approver = bool(queries.groups_of(person) & queries.rule_of(wanted.playbook).groups)
+        if approver or override.objection(wanted, person, now) is not None:
+            return
+    page = f"{settings.BREAKGLASS.public_url}/requests/{wanted.pk}/override/"
+    words = f"You may decide alone, because nobody has answered. That is an override: read what it means at {page}"
+    raise refuse(RefusalCode.NOT_OFFERED, what="Approving as a supervisor", help=words)
 
 
 def _words(verb: str, summary: str) -> Words:

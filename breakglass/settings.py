@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_otp",

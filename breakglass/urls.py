@@ -8,12 +8,15 @@ from django.urls.resolvers import URLPattern, URLResolver
 
 from breakglass.api import face
 from breakglass.web import health
+from breakglass.web.office import office
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("api/v1/", face.urls()),
     path("", include("breakglass.web.urls")),
     path("", include(settings.DATA_PLANE_URLS)),
+    # Last: by now the data plane has added what it has to show there.
+    path("records/", office.urls),
 ]
 
 handler400 = "breakglass.web.refused.bad_request"

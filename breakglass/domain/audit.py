@@ -26,6 +26,7 @@ class AuditTag(StrEnum):
     LOGIN_SUCCEEDED = "web:login:succeeded"
     LOGIN_FAILED = "web:login:failed"
     LOGOUT = "web:login:ended"
+    LOGIN_UNLOCKED = "web:login:unlocked"
     FACTOR_ENROLLED = "people:second_factor:enrolled"
     FACTOR_REFUSED = "people:second_factor:refused"
     FACTOR_REMOVED = "people:second_factor:removed"

@@ -10,6 +10,7 @@ from sessions.web import (
     evidence,
     finding,
     hold,
+    office,
     review,
     review_queue,
     replay,
@@ -21,6 +22,9 @@ from sessions.web import (
     trends,
     wallboard,
 )
+
+# What it shows in the back office is added by importing it.
+__all__ = ["office", "urlpatterns"]
 
 urlpatterns = [
     path("sessions/", session_list.sessions, name="sessions"),

@@ -72,6 +72,7 @@ ALLOWED: dict[Verb, set[str]] = {
     Verb.MANAGE_PEOPLE: {"administrator"},
     Verb.MANAGE_LOCKS: {"administrator"},
     Verb.MANAGE_KIOSKS: {"administrator"},
+    Verb.SEE_RECORDS: {"administrator"},
     Verb.OPEN_INCIDENT: EVERYBODY - {"reviewer", "auditor", "nobody"},
     Verb.CLOSE_INCIDENT: OWNERS | APPROVERS | {"administrator"},
 }

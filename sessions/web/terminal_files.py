@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import paramiko
+from paramiko.sftp import CMD_WRITE, int64
 
 from breakglass.domain.text import visible
 from sessions.web.terminal_client import GatewayLine, NotLetIn, open_sftp
@@ -186,16 +187,17 @@ class Files:
             return
         self._forget_old_data()
         with sftp.open(wish.path, "wb") as remote:
-            remote.set_pipelined(True)
+            writes = Writes(sftp, remote)
             self._tell({"t": "put", "id": wish.number})
             received = 0
             while received < wish.size:
                 piece = self._next(wish)
-                remote.write(piece)
+                writes.write(piece)
                 received += len(piece)
                 with self._count:
                     self._under_way -= len(piece)
                 self._tell({"t": "sent", "id": wish.number, "n": len(piece)})
+            writes.finish()
         self._tell({"t": "put-done", "id": wish.number, "bytes": received})
 
     def _next(self, wish: Wish) -> bytes:
@@ -212,6 +214,45 @@ class Files:
             self._data.get()
         with self._count:
             self._under_way = 0
+
+
+class Writes:
+    """Writes to one file, some under way at once, each answer looked at: paramiko's own pipelining drops the answers
+    that come late, and a refusal of the gateway with them. Its names for that are private: paramiko is pinned."""
+
+    def __init__(self, sftp: paramiko.SFTPClient, remote: paramiko.SFTPFile) -> None:
+        self._sftp: Any = sftp
+        self._handle = remote.handle
+        self._at = 0
+        self._waiting = 0
+        self._error: OSError | EOFError | None = None
+
+    def write(self, data: bytes) -> None:
+        """Raises what an earlier one met."""
+        for start in range(0, len(data), PIECE):
+            self._wait(BATCH - 1)
+            piece = data[start : start + PIECE]
+            self._waiting += 1
+            self._sftp._async_request(self, CMD_WRITE, self._handle, int64(self._at), piece)
+            self._at += len(piece)
+
+    def finish(self) -> None:
+        """Once all are answered. Raises what one of them met."""
+        self._wait(0)
+
+    def _wait(self, most: int) -> None:
+        while self._waiting > most and self._error is None:
+            self._sftp._read_response()
+        if self._error is not None:
+            raise self._error
+
+    def _async_response(self, kind: int, message: paramiko.Message, number: int) -> None:
+        """paramiko calls this with the answer to one of ours."""
+        self._waiting -= 1
+        try:
+            self._sftp._convert_status(message)
+        except (OSError, EOFError) as error:
+            self._error = self._error or error
 
 
 def _pieces(remote: paramiko.SFTPFile, size: int) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ REST = "What you send is held, and so is what the asset sends. It goes on when t
 log = logging.getLogger("breakglass.gateway")
 
 
-def look_after(session: LiveSession) -> None:
-    """By the watchdog, once a second. Never waits."""
+def look_after(session: LiveSession, herald: Callable[..., object]) -> None:
+    """By the watchdog, once a second. Never waits: the log may be on that very disk, so `herald` calls it elsewhere."""
     behind = session.recording_behind
     if behind < LATE:
         if session.is_held_back:
@@ -32,6 +33,6 @@ def look_after(session: LiveSession) -> None:
     elif behind >= LATE + session.room.patience:
         session.give_up_recording(OSError(errno.ETIMEDOUT, f"the disk has taken nothing for {behind:.0f} s"))
     elif not session.is_held_back:
-        log.error("recording of %s has been %.0f s behind: the session waits", session.facts.label, behind)
         session.is_held_back = True
+        herald(log.error, "recording of %s is %.0f s behind: the session waits", session.facts.label, behind)
         session.freeze(SLOW_DISK, WHY, REST.format(seconds=round(session.room.patience)))

@@ -156,7 +156,7 @@ class Watchdog:
             session.end(reason)
             return
         session.company.look(now)
-        slow_disk.look_after(session)
+        slow_disk.look_after(session, self._heralds.submit)
         self._warn(watch, now)
         self._keep_alive(watch, now)
         watch.deadline = session.deadline

@@ -18,6 +18,8 @@ SOON_ENOUGH = 1.0
 MOVES = 3.0
 """So long before the end everybody must know of it, or it is moved once more: a second, or several times what it took to
 move it. On a busy machine the new end has to be known to everybody before the old one comes."""
+NOT_SOON = 1500.0
+"""An end that nobody is warned of yet."""
 SAME_CLOCK = 0.05
 """Between the wall clock's end and the monotonic clock's: two readings on a busy machine are not one moment."""
 
@@ -76,12 +78,11 @@ class Shift:
         monotonic clock. A machine too busy to be told in time is given more."""
         ending = list(grants or self.grants)
         people = [self.people[place] for grant in ending for place in self.of(grant)]
+        took = self._move(ending, time.time() + NOT_SOON)
+        seconds = max(seconds, 2 * MOVES * took)
         while True:
-            at = time.time() + seconds
-            begun = time.monotonic()
-            end = begun + seconds
-            self.town.office.ask("end_at", ids=ending, at=at)
-            took = time.monotonic() - begun
+            at, end = time.time() + seconds, time.monotonic() + seconds
+            took = self._move(ending, at)
             words = f"at {datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC"
             while time.monotonic() < end - max(min(SOON_ENOUGH, seconds / 3), MOVES * took):
                 told = self.town.crowd.ask("look", numbers=people)
@@ -94,6 +95,12 @@ class Shift:
                 time.sleep(0.05)
             seconds = min(50.0, seconds * 2)
             assert seconds < 50, "the gateway didn't tell its people of the end of their grants"
+
+    def _move(self, grants: list[str], at: float) -> float:
+        """How long that takes just now."""
+        begun = time.monotonic()
+        self.town.office.ask("end_at", ids=grants, at=at)
+        return time.monotonic() - begun
 
     def until_gone(self, seconds: float = PATIENCE, places: Sequence[int] | None = None) -> list[Seen]:
         """What was seen, once both sockets of each session are closed."""

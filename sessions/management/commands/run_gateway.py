@@ -13,6 +13,8 @@ from sessions.gateway.limits import Limits
 
 class Command(BaseCommand):
     help = "Run the SSH gateway until SIGTERM or Ctrl-C; live sessions are then ended and told why."
+    # Nearly half of a start was Django's checks, for which every page is loaded: sessions of a crash wait for this start.
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--bind", default=settings.BREAKGLASS.gateway_bind, help="address to listen on")

@@ -12,24 +12,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from breakglass import clock, queries
-from breakglass.domain.permissions import REVIEWERS, Verb
 from breakglass.models import Person
 from breakglass.space import RECORDINGS, shortage
 from breakglass.web import reads
-from breakglass.web.who import can, groups_of, has_both_factors
+from breakglass.web.nav import Item, Nav, Section
+from breakglass.web.who import groups_of, has_both_factors
 
 THUMBS = 4
-
-
-@dataclass(frozen=True)
-class Item:
-    url: str
-    label: str
-    short: str
-    icon: str
-    current: bool = False
-    count: int = 0
-    count_says: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,41 +72,16 @@ class Chrome:
         return reads.approves_anything(groups_of(self._person))
 
     @cached_property
-    def nav(self) -> list[Item]:
-        person, groups = self._person, groups_of(self._person)
-        items = [self._item("home", "Start", "home")]
-        if self.approves:
-            waiting = len(queries.inbox_of(person, self._now))
-            items.append(self._item("inbox", "Inbox", "inbox", count=waiting, says="waiting"))
-        if can(person, Verb.SEE_AUDIT):
-            items.append(self._item("audit", "Audit trail", "chain", short="Audit"))
-        if can(person, Verb.LIST_REVIEWS):
-            due = reads.reviews_waiting_for(person) if REVIEWERS in groups else 0
-            items.append(self._item("reviews", "Reviews", "sign", count=due, says="due"))
-        if can(person, Verb.MANAGE_LOCKS):
-            items.append(self._item("locks", "Locks", "lock"))
-        if can(person, Verb.MANAGE_PEOPLE):
-            items.append(self._item("people", "People", "person"))
-        items.append(self._item("incidents", "Incidents", "alert"))
-        items.append(self._item("sessions", "Sessions", "screen"))
-        items.append(self._item("search", "Search", "search"))
-        items.append(self._item("playbooks", "Playbooks", "book"))
-        items.append(self._item("assets", "Assets", "rack"))
-        items.append(self._item("profile", "Keys and factors", "person", short="Me"))
-        if settings.BREAKGLASS.demo:
-            items.append(self._item("mail", "Mail (demo)", "mail", short="Mail"))
-        return items
+    def nav(self) -> list[Section]:
+        waiting = len(queries.inbox_of(self._person, self._now)) if self.approves else None
+        return Nav(self._person, self._path, waiting).sections()
 
     @cached_property
     def thumbs(self) -> list[Item]:
-        return self.nav[:THUMBS]
-
-    def _item(
-        self, name: str, label: str, icon: str, *, short: str = "", count: int = 0, says: str = ""
-    ) -> Item:
-        url = reverse(name)
-        current = self._path == url if name == "home" else self._path.startswith(url)
-        return Item(url, label, short or label, icon, current, count, says)
+        """What a thumb reaches: what waits for this person first."""
+        every = [item for section in self.nav for item in section.items]
+        first = sorted(every, key=lambda item: not item.count and not item.first)
+        return sorted(first[:THUMBS], key=every.index)
 
 
 def chrome(request: HttpRequest) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from celery import shared_task
 
 from breakglass import clock, later
 from sessions import services
+from sessions.services import watching
 from sessions.services import search_index, transcripts
 
 
@@ -15,6 +16,7 @@ from sessions.services import search_index, transcripts
 def sweep() -> None:
     """Seal what has ended, open and chase reviews."""
     now = clock.now()
+    watching.sweep(now)
     services.seal_due(now)
     services.open_due_reviews(now)
     services.chase_overdue(now)

@@ -42,6 +42,7 @@ BEAT: Final = 2.0
 RECHECK: Final = 15.0
 FILE_PATIENCE: Final = 3.0
 RETRY: Final = b"retry: 500\n\n"
+OVER: Final = b"event: over\n"
 _END: Final = re.compile(rb'\n\[[0-9.]+,"e","([a-z]+)"\]\n\Z')
 
 

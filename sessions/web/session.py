@@ -1,4 +1,4 @@
-"""One session: what is known of it, its replay, and the way to end it."""
+"""One session: what is known of it, and its recording."""
 
 from __future__ import annotations
 
@@ -8,50 +8,31 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django import forms
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django.shortcuts import render
+from django.views.decorators.http import require_GET, require_safe
 
 from breakglass import clock
 from breakglass.domain.permissions import Verb
-from breakglass.domain.refusals import Refusal, Refused
 from breakglass.models import Person
 from breakglass.queries import spec_of
 from breakglass.web import live
 from breakglass.web.tags import digits
-from breakglass.web.who import can, demand, person_of
+from breakglass.web.who import can, person_of
 from sessions import queries, services
 from sessions.models import Receipt, Recording, SSHSession
+from sessions.services import chat, escort
 from sessions.services.recordings import NO_ROOM_TO_SEAL
 from sessions.states import OPEN_STATES, RecordingState, SessionState
 from sessions.web import hold
+from sessions.web.beside import besides
 from sessions.web.ends import asked
+from sessions.web.stopping import may_stop
 
 TEMPLATE = "gateway/parts/session_live.html"
 COMMANDS = frozenset({"exec"})
 FILES_SHOWN = 300
-
-
-class KillForm(forms.Form):
-    reason = forms.CharField(
-        label="Why?",
-        max_length=300,
-        help_text="On record. The person is told only that their access was withdrawn.",
-        widget=forms.Textarea(attrs={"rows": 2}),
-        error_messages={"required": "Say why."},
-    )
-
-
-class FreezeForm(forms.Form):
-    reason = forms.CharField(
-        label="Why?",
-        max_length=300,
-        required=False,
-        help_text="On record, and told to the person. It may stay empty where every second counts.",
-        widget=forms.TextInput(attrs={"autofocus": True}),
-    )
+SAID_SHOWN = 300
 
 
 @require_safe
@@ -60,7 +41,7 @@ def session_page(request: HttpRequest, session_id: UUID) -> HttpResponse:
     session = queries.session_for(person, session_id)
     context = _context(session, person, now)
     html, _ = live.block(request, TEMPLATE, context)
-    return render(request, "gateway/session.html", {**context, "live": html})
+    return render(request, "gateway/session.html", {**context, **besides(session, person), "live": html})
 
 
 @require_safe
@@ -108,68 +89,6 @@ def kept_file(request: HttpRequest, session_id: UUID, label: str) -> StreamingHt
     return response
 
 
-@require_http_methods(["GET", "POST"])
-def session_kill(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    person = person_of(request)
-    session = queries.session_for(person, session_id)
-    demand(person, Verb.KILL_SESSION, queries.thing_of_session(session))
-    form = KillForm(request.POST if request.method == "POST" else None)
-    refused: Refusal | None = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            services.kill(session.id, person, form.cleaned_data["reason"], clock.now())
-        except Refused as no:
-            refused = no.refusal
-        else:
-            messages.success(
-                request, f"{session.label} is being ended; its grant lives on until it is revoked."
-            )
-            return redirect("session", session.id)
-    context = {"session": session, "form": form, "refusal": refused, "open": session.state in OPEN_STATES}
-    status = refused.status if refused else 422 if form.errors else 200
-    return render(request, "gateway/kill.html", context, status=status)
-
-
-@require_http_methods(["GET", "POST"])
-def session_freeze(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    person = person_of(request)
-    session = queries.session_for(person, session_id)
-    demand(person, Verb.FREEZE_SESSION, queries.thing_of_session(session))
-    form = FreezeForm(request.POST if request.method == "POST" else None)
-    refused: Refusal | None = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            services.freeze(session.id, person, form.cleaned_data["reason"], clock.now())
-        except Refused as no:
-            refused = no.refusal
-        else:
-            return redirect("session", session.id)
-    context = {"session": session, "form": form, "refusal": refused, "open": session.state in OPEN_STATES}
-    status = refused.status if refused else 422 if form.errors else 200
-    return render(request, "gateway/freeze.html", context, status=status)
-
-
-@require_POST
-def session_unfreeze(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    person = person_of(request)
-    session = queries.session_for(person, session_id)
-    demand(person, Verb.UNFREEZE_SESSION, queries.thing_of_session(session))
-    services.unfreeze(session.id, person, clock.now())
-    return redirect("session", session.id)
-
-
-def _freezing(session: SSHSession, person: Person) -> dict[str, Any]:
-    """Whether it is frozen, and what this person may do about that."""
-    thing = queries.thing_of_session(session)
-    goes_on = session.state in OPEN_STATES and session.kill_requested_at is None
-    frozen = goes_on and session.frozen_at is not None
-    return {
-        "frozen": frozen,
-        "may_freeze": goes_on and not frozen and can(person, Verb.FREEZE_SESSION, thing),
-        "may_unfreeze": frozen and can(person, Verb.UNFREEZE_SESSION, thing),
-    }
-
-
 def _cast(pieces: Iterator[bytes]) -> StreamingHttpResponse:
     response = StreamingHttpResponse(_one_by_one(pieces), content_type="application/x-asciicast")
     response["Cache-Control"] = "no-store, private"
@@ -199,8 +118,12 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "length": digits(timedelta(seconds=recording.seconds)) if recording is not None else "",
         "waits_for_room": recording is not None and recording.problem == NO_ROOM_TO_SEAL,
         "may_replay": can(person, Verb.REPLAY_SESSION, thing),
-        "may_kill": is_open and session.kill_requested_at is None and can(person, Verb.KILL_SESSION, thing),
-        **_freezing(session, person),
+        **may_stop(session, person),
+        "may_watch": is_open and session.kill_requested_at is None and can(person, Verb.WATCH_SESSION, thing),
+        "waits": is_open and session.escort_needed and session.escort_missing_at is not None,
+        "escorts": escort.who(session.grant.playbook) if session.escort_needed else "",
+        "is_escort": is_open and escort.may_be(person, session),
+        "said": [] if is_open else list(chat.messages(session)[:SAID_SHOWN]),
         "receipt": receipt,
         "asked": asked(receipt.cause) if receipt else "",
         **hold.keeping(session, person),
@@ -222,6 +145,6 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
 def _state(session: SSHSession) -> str:
     if session.kill_requested_at and session.state in OPEN_STATES:
         return str(SessionState.ENDING)
-    if session.frozen_at and session.state in OPEN_STATES:
+    if (session.frozen_at or session.escort_missing_at) and session.state in OPEN_STATES:
         return "frozen"
     return session.state

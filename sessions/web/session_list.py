@@ -18,6 +18,7 @@ from breakglass.models import Asset, Person
 from breakglass.web.who import can, groups_of, person_of
 from sessions import queries
 from sessions.queries import SessionFilter
+from sessions.services import escort
 
 PAGE = 40
 
@@ -71,6 +72,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
         "filtered": bool(asked),
         "everybody": everybody,
         "sees_ends": can(person, Verb.SEE_ENDS),
+        "waiting": escort.waiting_for(person),
     }
     return render(request, "gateway/sessions.html", context)
 

@@ -31,7 +31,11 @@ def end(talk: Talk, said: argparse.Namespace) -> Answer:
 def kill(talk: Talk, said: argparse.Namespace) -> Answer:
     with borrowed_db():
         person, found = talk.person(), _named(said.session)
-        services.kill(found.pk, person, said.reason, clock.now())
+        asks = session_queries.kill_needs_factor(session_queries.session_for(person, found.pk))
+    code = talk.ask(f"One-time code to end {found.label}: ", hidden=True) if asks else ""
+    with borrowed_db():
+        person = talk.person()
+        services.kill(found.pk, person, said.reason, clock.now(), code.replace(" ", ""))
         row = session_queries.session_for(person, found.pk)
         return Answer(f"{found.label} is being ended.\n", session_shapes.session(row))
 
@@ -66,7 +70,7 @@ def _end_words() -> Words:
 
 
 def _kill_words() -> Words:
-    words = Words("kill", "end a session at once", "kill S-7 --reason 'wrong machine'")
+    words = Words("kill", "end a session at once; may ask for a one-time code", "kill S-7 --reason 'wrong machine'")
     words.add_argument("session", help="such as S-7")
     words.add_argument("--reason", required=True, help="on record; the person is not told it")
     return words

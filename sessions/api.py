@@ -126,7 +126,10 @@ class SessionQuery(Filter):
 
 
 class KillIn(Input):
+    """`otp`: a one-time code, where the playbook asks for a second factor to end a session."""
+
     reason: str = Field(default="", max_length=300)
+    otp: str = Field(default="", max_length=40)
 
 
 class FreezeIn(Input):
@@ -223,7 +226,7 @@ def get_file_content(request: HttpRequest, ref: str, label: str) -> StreamingHtt
 def kill_session(request: HttpRequest, ref: str, body: KillIn) -> dict[str, Any]:
     """End this one session now; its neighbours and the grant live on."""
     person = person_of(request)
-    done = services.kill(_seen(person, ref).pk, person, body.reason, clock.now())
+    done = services.kill(_seen(person, ref).pk, person, body.reason, clock.now(), body.otp)
     return shapes.session(_seen(person, str(done.pk)))
 
 

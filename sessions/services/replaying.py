@@ -23,7 +23,7 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
 from sessions.models import Recording
 from sessions.recording import tape
-from sessions.recording.sealed import CHUNK, SealedFile
+from sessions.recording.sealed import SealedFile
 from sessions.recording.tape import Tape
 from sessions.services.recordings import note_viewing, open_parts, readable, replayable
 
@@ -98,10 +98,6 @@ def holds_ticket(recording: Recording, person: Person, ticket: str) -> bool:
         return False
     wanted = {"session": str(recording.session_id), "person": str(person.pk), "sha256": recording.sha256}
     return bool(facts == wanted)
-
-
-def chunk_count(recording: Recording) -> int:
-    return -(-recording.bytes // CHUNK)
 
 
 def _check_ticket(recording: Recording, person: Person, ticket: str) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from breakglass import clock
@@ -26,6 +26,7 @@ from sessions.services.recordings import replayable
 from sessions.services.replaying import MOST_AT_ONCE, Viewing
 from sessions.services.timeline import timeline
 from sessions.streaming import stream
+from sessions.web.finding import CATEGORIES, SEVERITIES
 
 NOTHING_TO_PLAY = frozenset(
     {RefusalCode.RECORDING_OPEN, RefusalCode.RECORDING_DELETED, RefusalCode.RECORDING_DAMAGED}
@@ -55,7 +56,8 @@ def replay_page(request: HttpRequest, session_id: UUID) -> HttpResponse:
         "playbook": session.grant.playbook,
         "measured": coverage.measures(person, session),
         "csrf": get_token(request),
-        "chunks": replaying.chunk_count(recording),
+        "categories": CATEGORIES,
+        "severities": SEVERITIES,
         "at_once": MOST_AT_ONCE,
         **_ways(session, person),
     }
@@ -118,7 +120,7 @@ def _index(begun: Viewing) -> dict[str, Any]:
 
 
 def _ways(session: SSHSession, person: Person) -> dict[str, Any]:
-    """Where the page leads: to the transcript, and to where findings are written. Empty where there is no such place."""
+    """Where the page leads: to the transcript, and to where findings are written; that is empty for who writes none."""
     review = getattr(session.grant, "review", None)
     may_note = (
         review is not None
@@ -126,15 +128,8 @@ def _ways(session: SSHSession, person: Person) -> dict[str, Any]:
         and can(person, Verb.SIGN_REVIEW, queries.thing_of_session(session))
     )
     return {
-        "transcript_url": _address("session_transcript", session.id),
-        "coverage_url": _address("session_coverage", session.id),
+        "transcript_url": reverse("session_transcript", args=[session.id]),
+        "coverage_url": reverse("session_coverage", args=[session.id]),
         "review": review if can(person, Verb.LIST_REVIEWS) else None,
-        "note_url": _address("finding_new", review.pk) if review is not None and may_note else "",
+        "note_url": reverse("finding_new", args=[review.pk]) if review is not None and may_note else "",
     }
-
-
-def _address(name: str, *args: object) -> str:
-    try:
-        return reverse(name, args=args)
-    except NoReverseMatch:
-        return ""

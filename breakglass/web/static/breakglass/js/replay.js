@@ -100,7 +100,14 @@
     get("runbook-hide").addEventListener("click", runbook);
     get("full").addEventListener("click", full);
     window.addEventListener("hashchange", function () { clock.pause(); clock.seek(asked()); });
-    if (get("note")) { note(get("note")); }
+    if (Replay.note && section.dataset.note) {
+      act.note = Replay.note(clock, section.dataset, function (entry) {
+        entries.push(entry);
+        entries.sort(function (a, b) { return a.t - b.t; });
+        list.show(entries);
+        say("Written down at " + Replay.clock(entry.t));
+      });
+    }
     if (section.dataset.coverage) {
       Replay.coverage(clock, section.dataset.coverage, section.dataset.csrf, function (sum) {
         timeline.seen = sum.ranges;
@@ -140,11 +147,15 @@
 
   function tellMark(entry) { say(entry ? Replay.clock(entry.t) + ", " + Replay.spoken(entry) : Replay.clock(clock.at)); }
 
+  function seeking(words) {
+    get("wait").textContent = words;
+    get("wait").hidden = !words;
+  }
+
   function exactly() {
     clock.pause();
-    get("wait").hidden = false;
-    clock.seek(clock.at, true, function (n, of) { get("wait").textContent = "Reading from the beginning: " + (n + 1) + " of " + (of + 1) + " MB"; }).then(function () {
-      get("wait").hidden = true;
+    clock.seek(clock.at, true, function (n, of) { seeking("Reading from the beginning: " + (n + 1) + " of " + (of + 1) + " MB"); }).then(function () {
+      seeking("");
       paint(clock.at);
       tell();
     });
@@ -156,15 +167,6 @@
     link.textContent = window.location.origin + window.location.pathname + "?t=" + Math.floor(clock.at);
     button.dataset.copy = "link";
     window.history.replaceState(null, "", "?t=" + Math.floor(clock.at));
-  }
-
-  /* To where findings are written, with the second: `?session=ID&at=SECONDS`. */
-  function note(link) {
-    link.addEventListener("click", function () {
-      clock.pause();
-      var id = /sessions\/([0-9a-f-]+)\//.exec(window.location.pathname)[1];
-      link.href = section.dataset.note + "?session=" + id + "&at=" + clock.at.toFixed(1);
-    });
   }
 
   function runbook() {

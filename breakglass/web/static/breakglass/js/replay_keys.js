@@ -22,7 +22,7 @@
       ",": function () { clock.step(-1).then(act.tell); }, ".": function () { clock.step(1).then(act.tell); },
       n: function () { list.go(1).then(act.tellMark); }, p: function () { list.go(-1).then(act.tellMark); },
       "<": function () { act.faster(-1); }, ">": function () { act.faster(1); },
-      i: act.idle, r: act.runbook, f: act.full, "?": function () { help.showModal(); }
+      i: act.idle, m: act.note, r: act.runbook, f: act.full, "?": function () { help.showModal(); }
     };
 
     function typing(target) {
@@ -32,7 +32,7 @@
     /* Before the emulator's own keys, which know nothing of ours. */
     document.addEventListener("keydown", function (event) {
       var target = event.target;
-      if (event.altKey || event.ctrlKey || event.metaKey || help.open || typing(target)) { return; }
+      if (event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]") || typing(target)) { return; }
       var key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       var named = key.length > 1;
       /* Arrows, Home and End scroll the page unless the player has the focus. */

@@ -135,13 +135,17 @@
   };
 
   List.prototype.light = function () {
-    var was = this.box.querySelector("[aria-current]"), n = this.current - this.first;
+    var was = this.box.querySelector("[aria-current]"), ran = this.box.querySelector(".runs"), n = this.current - this.first;
     if (was) { was.removeAttribute("aria-current"); }
+    if (ran) { ran.classList.remove("runs"); }
+    var runs = this.current;
+    while (runs >= this.first && this.shown[runs].kind !== "command" && this.shown[runs].kind !== "screen") { runs--; }
+    if (runs >= this.first && this.box.children[runs - this.first]) { this.box.children[runs - this.first].firstChild.classList.add("runs"); }
     var is = this.current >= 0 && this.box.children[n] && this.box.children[n].firstChild;
     if (!is) { return; }
     is.setAttribute("aria-current", "true");
     /* Only the list itself is scrolled, never the page under the viewer's hands. */
-    var top = is.offsetTop - this.box.offsetTop;
+    var top = is.offsetTop;
     if (top < this.box.scrollTop || top + is.offsetHeight > this.box.scrollTop + this.box.clientHeight) { this.box.scrollTop = Math.max(0, top - this.box.clientHeight / 3); }
   };
 

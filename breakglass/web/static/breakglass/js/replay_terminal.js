@@ -7,7 +7,7 @@
   var Replay = (window.Replay = window.Replay || {});
   var BEFORE = 4;
   var AHEAD = 4;
-  var BREATH = 80;
+  var BREATH = 250;
 
   function Terminal(box, chunks) {
     this.box = box;

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sessions.evidence import html, pdf, sshsig, standards, texts
 from sessions.evidence.case import Case, Facts, as_json, over_at
+from sessions.evidence.judgement import is_signed
 from sessions.evidence.report import Contents
 from sessions.evidence.standards import Records
 from sessions.evidence.summary import report_of
@@ -182,7 +183,7 @@ def limits(case: Case, trail: Trail) -> list[str]:
         )
     if over_at(case) is None:
         found.append("The access still ran when the bundle was made: what came after isn't in it.")
-    if case.review is None or case.review["signed_at"] is None:
+    if not is_signed(case.review):
         found.append("The review wasn't signed yet.")
     if not trail.checkpoint:
         found.append("The audit rows are chained, but no signed checkpoint of the trail covers them yet.")

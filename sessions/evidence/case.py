@@ -19,6 +19,7 @@ from breakglass.queries import spec_of
 from playbooks.digest import canonical_bytes
 from playbooks.schema import PlaybookSpec
 from sessions import queries
+from sessions.evidence.judgement import judgement_of
 from sessions.models import Channel, FileOperation, Receipt, Recording, Review, SSHSession
 from sessions.states import ReviewState, review_state_at
 
@@ -80,7 +81,9 @@ def case_of(grant_id: UUID, now: datetime) -> Case:
         assets=[_asset(asset) for asset in grant.assets.order_by("name")],
         approvals=_approvals([grant.request, *extensions]),
         sessions=[_session(row) for row in rows],
-        review=_review(Review.objects.select_related("reviewer").filter(grant=grant).first(), now),
+        review=judgement_of(
+            Review.objects.select_related("reviewer", "second_reviewer").filter(grant=grant).first(), now
+        ),
         spec=spec,
         playbook_bytes=canonical_bytes(spec),
         rows=rows,
@@ -172,6 +175,7 @@ def _request(row: AccessRequest) -> Facts:
         "id": row.pk,
         "label": row.label,
         "extends": row.extends_id,
+        "override": row.is_override,
         "requester": who(row.requester),
         **_fields(row, (*names, "decided_at")),
         "assets": sorted(row.assets.values_list("name", flat=True)),

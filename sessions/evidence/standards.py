@@ -11,6 +11,7 @@ from breakglass.domain.checkpoint import checkpoint_of, note_of
 from breakglass.domain.merkle import root_from_inclusion
 from playbooks.standards import LABELS
 from sessions.evidence.case import Case, factor_kind, over_at
+from sessions.evidence.judgement import is_signed, signers
 from sessions.evidence.trail import Row, Trail
 
 # A security key that asked for its PIN, a certificate that was given for a fresh code: both hold a second factor.
@@ -194,13 +195,15 @@ def _leads_to(row: Row, size: int) -> bytes:
 
 def _reviewed(records: Records) -> Shown | None:
     review = records.case.review
-    if review is None or review["signed_at"] is None:
+    if review is None or not is_signed(review):
         return None
     had_part = {one["person"]["id"] for one in records.case.approvals if one["verdict"] == "approved"}
     had_part.add(records.case.request["requester"]["id"])
-    if review["reviewer"]["id"] in had_part:
+    judged = signers(review)
+    if any(one["id"] in had_part for one in judged):
         return None
-    return Shown(f"Reviewed by {review['reviewer']['name']}, who neither asked nor approved", "review.json")
+    names = " and ".join(one["name"] for one in judged)
+    return Shown(f"Reviewed by {names}, who neither asked nor approved", "review.json")
 
 
 def _host_key(records: Records) -> Shown | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from sessions.evidence.case import Case, factor_kind, over_at
 from sessions.evidence.details import sections
+from sessions.evidence.judgement import is_signed, signers, verdict_of
 from sessions.evidence.report import Contents, Fact, Mood, Report
 from sessions.evidence.timeline import picture_of
 from sessions.evidence.words import count, reason, shortened, some, span, time
@@ -46,16 +47,16 @@ def _verdict(case: Case, alarmed: bool) -> tuple[Mood, str]:
         return "wait", f"Still running when this was made: {time(case.at)}."
     how = {"released": "given back", "revoked": "withdrawn", "expired": "ended by the clock"}
     said = f"Over since {time(over)}: {how.get(case.grant['state'], case.grant['state'])}."
-    if review is None or review["signed_at"] is None:
+    if review is None or not is_signed(review):
         due = f" by {time(review['due_at'])}" if review else ""
         return "wait", f"{said} Its review is still to be signed{due}."
-    judged = {"in_order": "in order", "questions": "questions are open", "violation": "a violation"}[
-        review["verdict"]
-    ]
-    mood: Mood = "stop" if review["verdict"] == "violation" else "live"
-    if alarmed or review["verdict"] == "questions":
+    verdict = verdict_of(review)
+    judged = {"in_order": "in order", "questions": "questions are open", "violation": "a violation"}[verdict]
+    mood: Mood = "stop" if verdict == "violation" else "live"
+    if alarmed or verdict == "questions":
         mood = "wait" if mood == "live" else mood
-    return mood, f"{said} Reviewed by {review['reviewer']['name']}: {judged}."
+    names = " and ".join(one["name"] for one in signers(review))
+    return mood, f"{said} Reviewed by {names}: {judged}."
 
 
 def _facts(case: Case) -> Iterable[Fact]:
@@ -148,10 +149,15 @@ def _review(case: Case) -> Fact:
     review = case.review
     if review is None:
         return Fact("Review", "Opens when the access ends")
-    if review["signed_at"] is None:
-        return Fact("Review", f"Not signed yet; due {time(review['due_at'])}")
-    note = [f"\u201c{review['note']}\u201d"] if review["note"] else []
-    verdict = review["verdict"].replace("_", " ")
-    return Fact(
-        "Review", f"{review['reviewer']['name']}, {time(review['signed_at'])}: {verdict}", tuple(note)
-    )
+    if not is_signed(review):
+        first = (
+            f"; {review['reviewer']['name']} has signed, the second is missing" if review["reviewer"] else ""
+        )
+        return Fact("Review", f"Not signed yet; due {time(review['due_at'])}{first}")
+    notes = [review["note"], review["second"]["note"] if review["second"] else ""]
+    beside = [f"\u201c{note}\u201d" for note in notes if note]
+    found = [f"{one['severity']}: {one['text']}" for one in review["findings"]]
+    names = " and ".join(one["name"] for one in signers(review))
+    at = review["second"]["signed_at"] if review["second"] else review["signed_at"]
+    says = f"{names}, {time(at)}: {verdict_of(review).replace('_', ' ')}"
+    return Fact("Review", says, (*beside, *found))

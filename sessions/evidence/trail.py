@@ -73,7 +73,11 @@ def rows_about(case: Case, marked: Iterable[int]) -> list[AuditEvent]:
     subjects += [audit.name_of(row) for row in case.rows] + [
         f"playbookversion:{case.grant['playbook']['id']}"
     ]
-    subjects += [f"review:{case.review['id']}"] if case.review else []
+    if case.review:
+        subjects += [
+            f"review:{case.review['id']}",
+            *(f"finding:{one['id']}" for one in case.review["findings"]),
+        ]
     found = {row.seq: row for row in AuditEvent.objects.filter(subject__in=subjects)}
     found |= {row.seq: row for row in _used_credentials(case)}
     found |= {row.seq: row for row in AuditEvent.objects.filter(seq__in=list(marked))}

@@ -70,7 +70,13 @@ def _lines(asset: Asset, leading: list[Card]) -> list[Found]:
     askable = [card for card in leading if card.may_ask]
     if askable:
         return [
-            Found(asset.name, asset.title, card.title, ask_url(card.slug, asset=asset.name), card.approvers)
+            Found(
+                asset.name,
+                asset.title,
+                card.title,
+                ask_url(card.slug, asset=asset.name),
+                f"approved by {card.approvers}",
+            )
             for card in askable
         ]
     others = sorted({card.requesters for card in leading if not card.template})

@@ -42,7 +42,7 @@ def test_from_plea_to_review(stack: Stack, visit: Visit, tmp_path: Path) -> None
 
 def _ask(rita: Page) -> None:
     expect(rita.get_by_role("heading", name="What is broken?")).to_be_visible()
-    rita.get_by_role("link", name="Historian down").click()
+    rita.get_by_role("link", name="Historian down", exact=True).click()
     expect(rita.get_by_role("heading", name="Runbook")).to_be_visible()
     rita.get_by_role("link", name="Ask for access").click()
     rita.get_by_role("button", name="Send the request").click()

@@ -41,6 +41,11 @@
     }
   });
 
+  place.addEventListener("click", function (event) {
+    var option = event.target.closest("[role=option]");
+    if (option) { window.location.assign(option.dataset.url); }
+  });
+
   field.addEventListener("focus", function () { if (options().length) { open(true); } });
   document.addEventListener("click", function (event) {
     if (!place.contains(event.target) && event.target !== field) { open(false); }

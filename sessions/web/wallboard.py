@@ -103,9 +103,9 @@ def wallboard_events(request: HttpRequest) -> HttpResponse | StreamingHttpRespon
 
 
 @open_to_all
-@require_safe
+@require_POST
 def wallboard_screens(request: HttpRequest) -> HttpResponse:
-    """What is on the screens: `{id: {"columns": 80, "rows": [...]}}`, plain text."""
+    """What is on the screens: `{id: {"columns": 80, "rows": [...]}}`, plain text. A POST: that somebody looks is written down."""
     viewer = viewer_of(request)
     if viewer is None:
         return _closed()

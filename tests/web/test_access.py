@@ -91,6 +91,8 @@ TABLE = [
     Row("GET", "/grants/{grant}/certificate/", "          302 200 404 403 404 403 403 403"),
     Row("POST", "/grants/{grant}/certificate/", "         302 200 404 403 404 403 403 403", {"key": "{key}", "code": CODE}),
     Row("POST", "/grants/{grant}/certificate/{serial}/revoke/", "302 404 404 404 404 404 404 404"),
+    Row("GET", "/grants/{grant}/terminal/", "             302 200 404 403 404 403 403 403"),
+    Row("POST", "/grants/{grant}/terminal/", "            302 200 404 403 404 403 403 403"),
     Row("GET", "/grants/{grant}/evidence/", "             302 403 404 403 404 200 200 200"),
     Row("POST", "/grants/{grant}/evidence/", "            302 403 404 403 404 200 200 200"),
     Row("GET", "/incidents/", "                           302 200 200 200 200 200 200 200"),
@@ -132,6 +134,10 @@ TABLE = [
     Row("GET", "/sessions/{ended_session}/replay/", "     302 200 404 403 403 200 200 403"),
     Row("POST", "/sessions/{ended_session}/viewing/", "   302 200 404 403 403 200 200 403"),
     Row("GET", "/sessions/{ended_session}/timeline.json", "302 200 404 403 403 200 200 403"),
+    Row("GET", "/sessions/{ended_session}/transcript/", " 302 200 404 403 403 200 200 403"),
+    # 409: allowed, but nothing was rendered yet.
+    Row("GET", "/sessions/{ended_session}/transcript.txt", "302 409 404 403 403 409 409 403"),
+    Row("GET", "/search/", "                              302 200 200 200 200 200 200 200"),
     # 403: the ticket of a viewing is missing (tests/services/test_replaying.py has it).
     Row("GET", "/sessions/{ended_session}/chunks/0/0/", " 302 403 404 403 403 403 403 403"),
     Row("GET", "/sessions/{ended_session}/files/{file}/download/", "302 200 404 403 403 200 200 403"),
@@ -163,7 +169,7 @@ TABLE = [
     Row("POST", "/wallboard/pair/", "                     422 422 422 422 422 422 422 422"),
     Row("GET", "/wallboard/live/", "                      401 200 200 200 200 200 200 200"),
     Row("GET", "/wallboard/events/", "                    401 200 200 200 200 200 200 200"),
-    Row("GET", "/wallboard/screens/", "                   401 200 200 200 200 200 200 200"),
+    Row("POST", "/wallboard/screens/", "                  401 200 200 200 200 200 200 200"),
     Row("POST", "/wallboard/{live_session}/freeze/", "    302 403 404 302 302 403 403 302"),
     Row("POST", "/wallboard/{live_session}/unfreeze/", "  302 403 404 302 302 403 403 302"),
     Row("GET", "/kiosks/", "                              302 403 403 403 403 403 403 200"),

@@ -83,19 +83,20 @@ def test_a_screen_on_the_wall_can_do_nothing(scene: Scene) -> None:
         assert screen.get(path).status_code == 302
 
 
-@pytest.mark.parametrize("path", ["/wallboard/live/", "/wallboard/events/", "/wallboard/screens/"])
+@pytest.mark.parametrize("path", ["/wallboard/live/", "/wallboard/events/"])
 def test_a_strange_device_is_told_nothing(scene: Scene, path: str) -> None:
     assert Client().get(path).status_code == 401
+    assert Client().post("/wallboard/screens/").status_code == 401
     page = Client().get("/wallboard/").content.decode()
     assert "Pairing code" in page and "hist-01" not in page
 
 
 def test_taken_down_it_shows_nothing_any_more(scene: Scene, enter: Enter) -> None:
     screen, kiosk = paired()
-    assert screen.get("/wallboard/screens/").status_code == 200
+    assert screen.post("/wallboard/screens/").status_code == 200
     code = stage.fresh_code("admin", clock.now())
     assert enter("admin").post(f"/kiosks/{kiosk.pk}/revoke/", {"code": code}).status_code == 302
-    assert screen.get("/wallboard/screens/").status_code == 401
+    assert screen.post("/wallboard/screens/").status_code == 401
     assert AuditEvent.objects.filter(tag="sessions:kiosk:revoked", subject=f"kiosk:{kiosk.pk}").exists()
 
 
@@ -113,9 +114,9 @@ def test_the_wall_shows_the_screens_and_says_that_it_looks(scene: Scene) -> None
     store().prepare()
     draw(store().open_path(scene.live_session), "operator$ ", "df -h\r\n\x1b[1mFilesystem\x1b[0m Size\r\n")
     screen, kiosk = paired()
-    shown = screen.get("/wallboard/screens/").json()["screens"][str(scene.live_session)]
+    shown = screen.post("/wallboard/screens/").json()["screens"][str(scene.live_session)]
     assert shown == {"columns": 80, "rows": ["operator$ df -h", "Filesystem Size"]}
-    screen.get("/wallboard/screens/")
+    screen.post("/wallboard/screens/")
     watch = Watch.objects.get(session_id=scene.live_session)
     assert watch.kiosk == kiosk and watch.person is None
     session = SSHSession.objects.get(pk=scene.live_session)
@@ -143,10 +144,10 @@ def test_an_approver_freezes_with_one_tap_and_lets_go(scene: Scene, enter: Enter
 
 def test_everybody_sees_on_the_wall_what_they_may_see_elsewhere(scene: Scene, enter: Enter) -> None:
     assert "hist-01" not in enter("rob").get("/wallboard/").content.decode()
-    assert enter("rob").get("/wallboard/screens/").json()["screens"] == {}
+    assert enter("rob").post("/wallboard/screens/").json()["screens"] == {}
     mine = enter("rita").get("/wallboard/").content.decode()
     assert "hist-01" in mine and "Freeze" not in mine
-    assert enter("rita").get("/wallboard/screens/").json()["screens"] == {}
+    assert enter("rita").post("/wallboard/screens/").json()["screens"] == {}
 
 
 def test_an_empty_wall_says_so(scene: Scene, enter: Enter) -> None:

@@ -21,8 +21,10 @@
   function ask() {
     var stop = new AbortController();
     var timer = setTimeout(function () { stop.abort(); }, LATE);
-    fetch(wall.dataset.screens, { credentials: "same-origin", signal: stop.signal }).then(function (answer) {
-      if (answer.status === 401) { window.location.reload(); }
+    fetch(wall.dataset.screens, {
+      method: "POST", credentials: "same-origin", signal: stop.signal, headers: { "X-CSRFToken": wall.dataset.token }
+    }).then(function (answer) {
+      if (answer.status === 401 || answer.status === 403) { window.location.reload(); }
       if (!answer.ok) { throw new Error(String(answer.status)); }
       return answer.json();
     }).then(function (facts) {

@@ -166,6 +166,10 @@ def services(place: Place) -> list[tuple[str, list[str], Path]]:
         "127.0.0.1",
         "--port",
         str(place.web_port),
+        "--ws",
+        "websockets-sansio",
+        "--ws-max-size",
+        "131072",
     ]
     worker = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
     return [

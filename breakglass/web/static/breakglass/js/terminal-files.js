@@ -241,6 +241,7 @@
     /* Showing it. ---------------------------------------------------------------------------------------- */
 
     function show(on) {
+      if (on) { document.dispatchEvent(new CustomEvent("files-shown")); }
       panel.hidden = !on;
       var button = byId("files-toggle");
       if (button) { button.setAttribute("aria-expanded", String(on)); }
@@ -270,6 +271,6 @@
         if (name === "drop") { upload(event.dataTransfer.files); }
       });
     });
-    return { bytes: bytes, heard: heard, over: over, show: function () { show(true); } };
+    return { bytes: bytes, heard: heard, over: over, show: function () { show(true); }, hide: function () { if (!panel.hidden && byId("files-toggle")) { show(false); } } };
   };
 })();

@@ -108,7 +108,7 @@
       box.dataset.session = said.session;
       document.title = said.label + " " + said.asset + " · Breakglass";
       until(said.ends);
-      document.dispatchEvent(new CustomEvent("terminal-open", { detail: said }));
+      window.htmx.ajax("GET", link.pathname + "beside/", { target: "#beside", swap: "innerHTML" });
     }
     say("The terminal is open.");
     fit();
@@ -322,6 +322,37 @@
     say("Letters of " + size + " pixels.");
   }
 
+  /* Beside the terminal: one panel at a time. Who watches is said above the screen, whatever is open. */
+  function besides() {
+    var panel = byId("beside-box");
+    var button = byId("beside-toggle");
+    function show(on) {
+      if (on && files) { files.hide(); }
+      panel.hidden = !on;
+      byId("news").hidden = byId("news").hidden || on;
+      button.setAttribute("aria-expanded", String(on));
+      soonFit();
+      if (on && byId("chat-text")) { byId("chat-text").focus(); }
+    }
+    button.addEventListener("click", function () { show(panel.hidden); });
+    byId("beside-close").addEventListener("click", function () { show(false); button.focus(); });
+    document.addEventListener("files-shown", function () { show(false); });
+    document.addEventListener("htmx:load", function (event) {
+      var came = event.detail.elt;
+      if (came.id === "watchers") {
+        var names = Array.from(came.querySelectorAll(".watchers li"));
+        byId("watched").textContent = names.length ? (came.dataset.says || "").replace(/^Watching: /, "Watched by ") : "";
+        byId("watched").hidden = !names.length;
+        soonFit();
+      } else if (came.id === "chat" && came.dataset.says && came.dataset.says !== heardLast) {
+        heardLast = came.dataset.says;
+        byId("news").hidden = !panel.hidden;
+      }
+    });
+  }
+
+  var heardLast = "";
+
   /* The phone's keyboard takes its part of the screen. */
   function view() {
     document.documentElement.style.setProperty("--view", window.visualViewport.height + "px");
@@ -334,6 +365,7 @@
     });
     byId("look").addEventListener("click", function () { byId("parting").close(); });
     window.addEventListener("beforeunload", function (event) { if (isOpen) { event.preventDefault(); } });
+    besides();
     if (window.visualViewport) { window.visualViewport.addEventListener("resize", view); }
     if (!hasShell) { return; }
     byId("smaller").addEventListener("click", function () { letters(-1); });

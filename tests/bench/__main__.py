@@ -21,7 +21,7 @@ from typing import Any
 BEGIN, END = "<!-- tables: python -m tests.bench -->", "<!-- end of tables -->"
 OUTSIDE = dict(os.environ)
 """As it was before the throwaway installation: each part that is a program of its own builds one of its own."""
-PARTS = ("plea", "ways", "files", "crowd", "kill", "attack", "trail", "pages")
+PARTS = ("plea", "ways", "files", "crowd", "kill", "attack", "trail", "replay", "pages")
 
 
 def main() -> None:
@@ -85,6 +85,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         ("kill", "From a kill to the client's end"),
         ("attack", "A login under attack"),
         ("trail", "The audit trail"),
+        ("replay", "Replay"),
         ("pages", "Pages"),
     )
     for part, title in by_themselves:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -20,10 +20,9 @@ from breakglass.api.naming import find
 from breakglass.api.paging import Page, Paging, page
 from breakglass.api.receipts import ReceiptOut
 from breakglass.domain.permissions import Verb
-from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
-from sessions import evidence_api, queries, recording_api, reviews_api, services, shapes
-from sessions.models import Channel, FileOperation, SSHSession
+from sessions import evidence_api, queries, recording_api, reviews_api, services, shapes, text_api
+from sessions.models import FileOperation, SSHSession
 from sessions.queries import SessionFilter
 from sessions.streaming import stream
 
@@ -31,6 +30,7 @@ router = Router()
 router.add_router("", evidence_api.router)
 router.add_router("", recording_api.router)
 router.add_router("", reviews_api.router)
+router.add_router("", text_api.router)
 
 CAST = "application/x-asciicast"
 BYTES = "application/octet-stream"
@@ -71,26 +71,6 @@ class SessionOut(Schema):
     recording_seconds: float
     approved_by: list[str]
     receipt: ReceiptOut | None
-
-
-class CommandOut(Schema):
-    """A channel that was opened, or refused (`refusal`). For `exec` the command and the digests of its streams."""
-
-    number: int
-    kind: str
-    command: str
-    destination: str
-    refusal: str
-    exit_status: int | None
-    exit_signal: str
-    bytes_in: int
-    bytes_out: int
-    bytes_err: int
-    sha256_in: str
-    sha256_out: str
-    sha256_err: str
-    opened_at: datetime
-    closed_at: datetime | None
 
 
 class FileOut(Schema):
@@ -147,8 +127,8 @@ def list_sessions(request: HttpRequest, paging: Query[Paging], only: Query[Sessi
         asset=only.asset,
         playbook=only.playbook,
         incident=only.incident,
-        since=_aware(only.since),
-        until=_aware(only.until),
+        since=shapes.aware(only.since),
+        until=shapes.aware(only.until),
         open_only=only.open,
     )
     return page(queries.sessions_for(person_of(request), wanted), paging, shapes.session)
@@ -177,15 +157,6 @@ def get_recording(request: HttpRequest, ref: str) -> StreamingHttpResponse:
     response["Content-Disposition"] = f'attachment; filename="{seen.label}.cast"'
     response["Cache-Control"] = "no-store"
     return response
-
-
-@router.get("/sessions/{ref}/commands", response=answers(Page[CommandOut]), tags=["sessions"])
-def list_commands(request: HttpRequest, ref: str, paging: Query[Paging]) -> dict[str, Any]:
-    """What was run or opened in the session, in order. Needs the right to replay it."""
-    person = person_of(request)
-    seen = _seen(person, ref)
-    demand(person, Verb.REPLAY_SESSION, queries.thing_of_session(seen))
-    return page(Channel.objects.filter(session=seen).order_by("number"), paging, lambda row: row)
 
 
 @router.get("/sessions/{ref}/files", response=answers(Page[FileOut]), tags=["sessions"])
@@ -250,17 +221,6 @@ def unfreeze_session(request: HttpRequest, ref: str) -> dict[str, Any]:
 def _seen(person: Person, ref: str) -> SSHSession:
     found = find(SSHSession.objects.only("pk"), ref, "session", "S-")
     return queries.session_for(person, found.pk)
-
-
-def _aware(at: datetime | None) -> datetime | None:
-    if at is None:
-        return None
-    try:
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except OverflowError:
-        pass
-    raise refuse(RefusalCode.BAD_INPUT, problem="Give times with their zone, such as 2026-11-21T20:00:00Z.")
 
 
 def _file(row: FileOperation) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+from breakglass.domain.refusals import RefusalCode, refuse
 from sessions import queries
 from sessions.models import SSHSession
 
@@ -48,3 +50,15 @@ def session(row: SSHSession) -> dict[str, Any]:
         ],
         "receipt": row.receipt.facts if hasattr(row, "receipt") else None,
     }
+
+
+def aware(at: datetime | None) -> datetime | None:
+    """A time in UTC. Raises Refused `bad_input` for one without a zone."""
+    if at is None:
+        return None
+    try:
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except OverflowError:
+        pass
+    raise refuse(RefusalCode.BAD_INPUT, problem="Give times with their zone, such as 2026-11-21T20:00:00Z.")

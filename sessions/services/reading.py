@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.text import visible
 from breakglass.models import Person
@@ -22,7 +24,7 @@ class Opened:
 
     session: SSHSession
     transcript: Transcript | None
-    entries: Iterable[TranscriptEntry]
+    entries: QuerySet[TranscriptEntry]
 
 
 def open_transcript(session_id: UUID, person: Person, now: datetime, *, download: bool = False) -> Opened:

@@ -73,6 +73,7 @@ TABLE = [
     Row("GET", "/sessions/{session}/recording.cast", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/commands", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/files", "401 200 404 403 404 200 200 403"),
+    Row("GET", "/search?q=uname", "           401 200 200 200 200 200 200 200"),
     Row("GET", "/sessions/{session}/files/{file}/content", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/recording", "401 403 404 403 404 200 200 403"),
     Row("POST", "/sessions/{session}/hold", " 401 403 404 403 404 403 200 403", {"reason": "a claim"}),

@@ -12,7 +12,16 @@ import pytest
 from breakglass.domain.audit import AuditTag
 from breakglass.models import AuditEvent, Grant, Person
 from sessions import services
-from sessions.models import ChatMessage, FileOperation, Finding, Recording, Review, SearchRow, SSHSession, Transcript
+from sessions.models import (
+    ChatMessage,
+    FileOperation,
+    Finding,
+    Recording,
+    Review,
+    SearchRow,
+    SSHSession,
+    Transcript,
+)
 from sessions.queries import transcript_entries
 from sessions.recording import rendering
 from sessions.recording.recorder import Recorder
@@ -105,7 +114,12 @@ def test_an_exec_is_exact(scene: Scene, grant: Grant, terminal: bool) -> None:
     session = recorded(scene, grant, [b"Linux hist-01\r\n"], command="uname -a", terminal=terminal)
     transcripts.render_due(scene.now)
     (entry,) = transcript_entries(session)
-    assert (entry.exact, entry.text, entry.output, entry.exit_status) == (True, "uname -a", "Linux hist-01", 3)
+    assert (entry.exact, entry.text, entry.output, entry.exit_status) == (
+        True,
+        "uname -a",
+        "Linux hist-01",
+        3,
+    )
     assert entry.ended == pytest.approx(entry.began + 9)
 
 
@@ -178,7 +192,15 @@ def test_words_paths_phrases_and_beginnings(
     session: SSHSession, scene: Scene, find: Callable[..., list[str]]
 ) -> None:
     rita = scene.cast.rita
-    for asked in ("/etc/ssh/sshd_config", "sshd_con", "CONFIG", "etc/ssh", "cat sshd", '"etc ssh"', "s:sh cat"):
+    for asked in (
+        "/etc/ssh/sshd_config",
+        "sshd_con",
+        "CONFIG",
+        "etc/ssh",
+        "cat sshd",
+        '"etc ssh"',
+        "s:sh cat",
+    ):
         assert ("command" in find(rita, asked)) == (asked != "s:sh cat"), asked
     assert find(rita, '"etc sshd"') == [] and find(rita, '"sshd conf"') == []
     assert find(rita, "c") == [] and find(rita, "") == [] and find(rita, "' OR 1=1 -- \" *") == []

@@ -1,0 +1,109 @@
+"""Searching and reading transcripts in the browser and the API: links to seconds, hostile text as text, nobody else's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from breakglass import clock
+from breakglass.domain.audit import AuditTag
+from breakglass.models import AuditEvent, Grant
+from breakglass.services import tokens
+from sessions.models import SSHSession
+from sessions.services import search_index, transcripts
+from tests.recording.hostile_corpus import HOSTILE
+from tests.recording.test_transcripts import recorded, typed
+from tests.services import stage
+from tests.services.scene import Scene
+from tests.support.cast import Cast
+from tests.support.clock import FrozenClock
+from tests.web.conftest import Enter
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def scene(cast: Cast, time: FrozenClock, settings: Any, tmp_path: Path) -> Scene:
+    stage.keep_in(settings, tmp_path)
+    return Scene(cast, time)
+
+
+@pytest.fixture
+def grant(scene: Scene) -> Grant:
+    return scene.granted()
+
+
+@pytest.fixture
+def session(scene: Scene, grant: Grant) -> SSHSession:
+    shown = typed(
+        ("systemctl restart historian", b"<b>restarted</b> & fine\r\n"),
+        ("cat notes", b"".join(case.data for case in HOSTILE if len(case.data) < 4000)),
+    )
+    done = recorded(scene, grant, shown)
+    transcripts.render_due(scene.now)
+    search_index.index_due()
+    return done
+
+
+def test_a_hit_leads_to_its_second(session: SSHSession, enter: Enter) -> None:
+    page = enter("rita").get("/search/?q=restart").content.decode()
+    assert f"/sessions/{session.pk}/replay/?t=" in page and "<mark>restart</mark>" in page
+    part = enter("rita").get("/search/?q=restart", headers={"HX-Request": "true"}).content.decode()
+    assert "<html" not in part and "<mark>restart</mark>ed" in part
+
+
+def test_what_was_shown_is_text_and_nothing_else(session: SSHSession, enter: Enter) -> None:
+    client = enter("rita")
+    for word in ("restarted", "alert", "onerror", "onload", "click", "textarea"):
+        page = client.get("/search/", {"q": word}).content.decode()
+        assert "<mark>" in page, word
+        for harm in ("<script>alert", "<img src=x", "<svg/onload", "\x1b", "\u202e", 'href="javascript'):
+            assert harm not in page, (word, harm)
+    page = client.get(f"/sessions/{session.pk}/transcript/").content.decode()
+    assert "&lt;b&gt;restarted&lt;/b&gt; &amp; fine" in page and "systemctl restart historian" in page
+    for harm in ("<script>alert", "<img src=x", "<svg/onload", "\x1b", "\u202e", 'href="javascript'):
+        assert harm not in page, harm
+    text = b"".join(client.get(f"/sessions/{session.pk}/transcript.txt")).decode()
+    assert "$ systemctl restart historian   (inferred" in text
+    assert not any(char in text for char in "\x1b\x00\u202e\x9b\r")
+
+
+def test_others_find_nothing_of_it(session: SSHSession, enter: Enter) -> None:
+    for name in ("rob", "nora"):
+        page = enter(name).get("/search/?q=restart").content.decode()
+        assert "Nothing found" in page and str(session.pk) not in page
+    assert "Nothing found" in enter("ada").get("/search/?q=systemctl").content.decode()
+    assert enter("ada").get("/search/?q=hist-01").content.decode().count("data-hit") == 1
+    (row,) = AuditEvent.objects.filter(tag=AuditTag.RECORDINGS_SEARCHED)
+    assert row.data["text"] == "hist-01"
+
+
+def test_reading_a_transcript_is_on_record(session: SSHSession, enter: Enter) -> None:
+    client = enter("otto")
+    client.get(f"/sessions/{session.pk}/transcript/")
+    b"".join(client.get(f"/sessions/{session.pk}/transcript.txt"))
+    rows = AuditEvent.objects.filter(tag=AuditTag.TRANSCRIPT_VIEWED).order_by("seq")
+    assert [row.data["download"] for row in rows] == [False, True]
+
+
+def test_the_api_lists_inferred_commands_below_their_channel_and_searches(
+    session: SSHSession, scene: Scene
+) -> None:
+    secret = tokens.issue_known(scene.cast.otto, "tests", clock.now())[1]
+    client = Client(headers={"authorization": f"Bearer {secret}"})
+    answer = client.get(f"/api/v1/sessions/{session.pk}/commands")
+    assert answer.status_code == 200, answer.content
+    rows = json.loads(answer.content)["items"]
+    assert [(row["kind"], row["command"], row["exact"]) for row in rows[:2]] == [
+        ("shell", "", True),
+        ("shell", "systemctl restart historian", False),
+    ]
+    assert rows[1]["output"] == "<b>restarted</b> & fine" and rows[1]["began"] < rows[1]["ended"]
+    found = json.loads(client.get("/api/v1/search?q=systemctl+rest").content)
+    (one,) = found["items"]
+    assert one["label"] == session.label and one["hits"][0]["kind"] == "command"
+    assert one["hits"][0]["at"] == rows[1]["began"]

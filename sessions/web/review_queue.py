@@ -21,7 +21,7 @@ from sessions.states import ReviewState, review_state_at
 from sessions.web.review import VERDICTS
 
 PAGE = 25
-TABS = (("mine", "Yours to sign"), ("due", "All that are open"), ("signed", "Signed"))
+TABS = (("mine", "Yours to sign"), ("due", "All open"), ("signed", "Signed"))
 
 
 @require_safe

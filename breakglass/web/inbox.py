@@ -81,7 +81,8 @@ def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
         except Refused as no:
             if no.refusal.code is RefusalCode.MATCH_NUMBER_WRONG:
                 # From now on it is typed: the form that comes back offers nothing to pick from.
-                form.fields["number"] = _number_field(ask, ())
+                form = DecisionForm(request.POST, person, ask)
+                form.is_valid()
             refused = _beside_its_field(form, no.refusal)
     status = refused.status if refused else 422 if form.errors else 200
     return render(request, "breakglass/decide.html", _page(ask, form, refused, closed, now), status=status)

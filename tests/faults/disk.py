@@ -50,6 +50,18 @@ class Cellar:
                     return b"".join(exact_bytes(read_file(path), 1))
         raise AssertionError(f"{label} has no recording")
 
+    def empty(self, grants: list[str]) -> None:
+        """Once those sessions are over their recordings make room: nobody seals and stores them here, for the town's worker
+        has another disk, and what a few rounds recorded would fill this one."""
+
+        def over() -> bool:
+            rows = self.town.office.ask("ended", ids=grants)
+            return all(row["state"] == "ended" for row in rows.values())
+
+        eventually(over, "the sessions are over")
+        for path in (self.folder / "recordings" / "open").glob("*.cast"):
+            path.unlink()
+
 
 @contextmanager
 def cellar(town: Town, patience: int) -> Iterator[Cellar]:
@@ -90,6 +102,7 @@ def frozen(place: Cellar, folder: Path, number: int) -> Iterator[tuple[list[Read
     for reader in readers:
         shown = reader.shown.read_bytes()
         assert place.recorded(reader.label).startswith(shown), "something was shown that isn't recorded"
+    place.empty([login["grant"] for login in logins])
     reserve = place.folder / "recordings" / "reserve"
     eventually(lambda: reserve.stat().st_size == 8 << 20, "the reserve is made again")
 

@@ -50,6 +50,11 @@ class AccessRequest(models.Model):
 
     class Meta:
         ordering = ("-submitted_at",)
+        indexes: ClassVar = [
+            models.Index(fields=("-submitted_at",), name="request_newest"),
+            models.Index(fields=("requester", "-submitted_at"), name="request_of_person"),
+            models.Index(fields=("state", "lapses_at"), name="request_by_state"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 name="request_state_known", condition=models.Q(state__in=[s.value for s in RequestState])

@@ -41,6 +41,11 @@ class Grant(models.Model):
 
     class Meta:
         ordering = ("-issued_at",)
+        indexes: ClassVar = [
+            models.Index(fields=("-issued_at",), name="grant_newest"),
+            models.Index(fields=("person", "state"), name="grant_of_person"),
+            models.Index(fields=("state", "reviewed_at"), name="grant_by_state"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 name="grant_state_known", condition=models.Q(state__in=[s.value for s in GrantState])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.conf import settings
 from django.db import models
 
@@ -24,3 +26,4 @@ class Notice(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        indexes: ClassVar = [models.Index(fields=("person", "seen_at"), name="notice_of_person")]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -28,6 +28,9 @@ class Receipt(models.Model):
     client_gone_at = models.DateTimeField(null=True)
     target_gone_at = models.DateTimeField(null=True)
     estimated = models.BooleanField(default=False)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=("asked_at",), name="receipt_by_time")]
 
     @property
     def cut_ms(self) -> float | None:

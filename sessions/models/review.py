@@ -38,6 +38,10 @@ class Review(models.Model):
 
     class Meta:
         ordering = ("due_at",)
+        indexes: ClassVar = [
+            models.Index(fields=("due_at",), condition=models.Q(signed_at=None), name="review_unsigned"),
+            models.Index(fields=("due_at",), name="review_by_due"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 name="review_signed_is_complete",

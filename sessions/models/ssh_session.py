@@ -51,6 +51,15 @@ class SSHSession(models.Model):
 
     class Meta:
         ordering = ("-opened_at",)
+        indexes: ClassVar = [
+            models.Index(fields=("-opened_at",), name="session_newest"),
+            models.Index(fields=("person", "-opened_at"), name="session_of_person"),
+            models.Index(
+                fields=("state",),
+                condition=~models.Q(state=SessionState.ENDED),
+                name="session_not_ended",
+            ),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 name="session_ended_has_a_reason",

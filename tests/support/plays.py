@@ -109,6 +109,7 @@ def make(name: str, number: int, now: datetime) -> SSHSession:
     """The session, over, sealed and released, and what the name says happened to its recording."""
     from sessions import services
     from sessions.models import Recording, SSHSession
+    from sessions.services import ChannelFacts
     from sessions.services.recordings import store
     from sessions.states import EndReason, RecordingState
     from tests.web import stage
@@ -117,7 +118,9 @@ def make(name: str, number: int, now: datetime) -> SSHSession:
     incident = stage.open_incident(f"Historian answers nobody ({name})", began)
     asked = stage.approve(stage.ask("rita", "historian-down", incident, began), "ada", began)
     session = stage.open_session(stage.grant_of(asked), began)
-    stage.add_shell(session, began)
+    services.save_channel(session.id, ChannelFacts(number=1, kind="shell", opened_at=began))
+    uptime = ChannelFacts(number=3, kind="exec", opened_at=began, command="uptime", exit_status=0)
+    services.save_channel(session.id, uptime)
     _record(session, PLAYS[name])
     seconds = {"tour": 120.0, "hostile": 21.0}.get(name, LENGTHS.get(name, 120.0))
     over = began + timedelta(seconds=seconds)

@@ -176,6 +176,7 @@
     button.setAttribute("aria-expanded", String(!panel.hidden));
     if (panel.hidden) { button.focus(); } else { panel.focus({ preventScroll: true }); }
     timeline.paint();
+    list.light();
   }
 
   function full() {

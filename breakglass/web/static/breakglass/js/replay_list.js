@@ -93,7 +93,7 @@
     kind.textContent = ONE[entry.kind] || entry.kind;
     text.className = "what";
     text.dir = "auto";
-    text.textContent = (entry.by ? entry.by + (entry.kind === "chat" ? ": " : " ") : "") + Replay.visible(entry.text);
+    text.textContent = (entry.by ? entry.by + (entry.kind === "watch" ? " " : ": ") : "") + Replay.visible(entry.text);
     button.append(time, kind, text);
     var after = extra(entry);
     if (after) {
@@ -171,7 +171,7 @@
   };
 
   Replay.spoken = function (entry) {
-    return (ONE[entry.kind] || entry.kind) + ": " + (entry.by ? entry.by + " " : "") + Replay.visible(entry.text);
+    return (ONE[entry.kind] || entry.kind) + ": " + (entry.by ? entry.by + (entry.kind === "watch" ? " " : ": ") : "") + Replay.visible(entry.text);
   };
 
   Replay.List = List;

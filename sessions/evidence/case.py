@@ -20,7 +20,7 @@ from playbooks.digest import canonical_bytes
 from playbooks.schema import PlaybookSpec
 from sessions import queries
 from sessions.evidence.judgement import judgement_of
-from sessions.models import Channel, FileOperation, Receipt, Recording, Review, SSHSession
+from sessions.models import Channel, FileOperation, Receipt, Recording, Review, SSHSession, Watch
 from sessions.states import ReviewState, review_state_at
 
 Facts = dict[str, Any]
@@ -243,6 +243,22 @@ def _session(row: SSHSession) -> Facts:
         "receipt": None if receipt is None else _receipt(receipt),
         "channels": [_channel(channel) for channel in Channel.objects.filter(session=row).order_by("number")],
         "files": [_file(operation) for operation in queries.file_operations(row)],
+        "escort_needed": row.escort_needed,
+        "watches": [_watch(watch) for watch in row.watches.select_related("person", "kiosk")],
+        "chat": [
+            {"at": said.at, "person": who(said.person), "text": said.text}
+            for said in row.chat.select_related("person")
+        ],
+    }
+
+
+def _watch(row: Watch) -> Facts:
+    return {
+        "person": who(row.person),
+        "wallboard": row.kiosk.name if row.kiosk else None,
+        "escort": row.escort,
+        "began_at": row.began_at,
+        "ended_at": row.ended_at,
     }
 
 

@@ -119,6 +119,7 @@ class Company:
         if not until:
             self.session.freeze(NO_ESCORT, WHY)
         elif self.is_missed:
+            self._named.add(name)
             self._say_before(f"Breakglass: your escort {printable(name)} watches: the session begins.")
             self.session.unfreeze(NO_ESCORT)
 

@@ -19,7 +19,9 @@
   function state(kind, word) {
     var pill = byId("watch-pill");
     if (!pill) { return; }
+    var use = pill.querySelector("use");
     pill.className = "pill " + kind;
+    use.setAttribute("href", use.getAttribute("href").replace(/#.*/, "#" + (kind || "ended")));
     if (byId("watch-word").textContent !== word) { byId("watch-word").textContent = word; }
   }
 
@@ -103,7 +105,7 @@
 
   function live() {
     if (isLost) { isLost = false; }
-    state("live", "live");
+    state("live", "as it happens");
   }
 
   function over(word) {

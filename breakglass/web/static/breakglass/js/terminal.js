@@ -162,7 +162,7 @@
     if (term) { term.options.disableStdin = true; term.options.cursorBlink = false; }
     if (files) { files.over(); }
     dialog.showModal();
-    byId("again").focus();
+    byId("parting-title").focus(); /* no button: whoever types on must not press it */
     if (socket) { socket.close(1000); }
   }
 

@@ -21,7 +21,7 @@ def test_approve_points_to_the_page_and_decides_nothing(house: House) -> None:
     AccessRequest.objects.filter(pk=ask.pk).update(
         submitted_at=moved, escalates_at=moved + timedelta(minutes=5)
     )
-    told = house.run(f"approve {ask.label}", user="ada")
+    told = house.run(f"approve {ask.label}", user="ada", key=house.ada.key, code=house.ada.code())
     words = (told.stdout + told.stderr).decode()
     assert told.returncode == 1
     assert f"/requests/{ask.pk}/override/" in words and "You may decide alone" in words

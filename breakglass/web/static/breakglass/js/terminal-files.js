@@ -78,8 +78,7 @@
       button.type = "button";
       var mark = part("kind", KINDS[entry.kind] || "?");
       mark.setAttribute("aria-hidden", "true");
-      button.append(mark, part("name", entry.up ? ".. (up)" : entry.name), part("size", entry.kind === "file" ? size(entry.size) : ""));
-      button.setAttribute("aria-label", (entry.kind === "folder" ? "Open folder " : "Download ") + entry.name);
+      button.append(mark, part("said", entry.kind === "folder" ? "Open folder " : "Download "), part("name", entry.up ? ".. (up)" : entry.name), part("size", entry.kind === "file" ? size(entry.size) : ""));
       button.addEventListener("click", function () {
         if (entry.up) { list(folder.replace(/\/[^/]*\/?$/, "") || "/"); return; }
         if (entry.kind === "folder") { list(join(folder, entry.name)); return; }

@@ -39,7 +39,7 @@ class Review(models.Model):
     class Meta:
         ordering = ("due_at",)
         indexes: ClassVar = [
-            models.Index(fields=("due_at",), condition=models.Q(signed_at=None), name="review_unsigned"),
+            models.Index(fields=("state", "due_at"), name="review_by_state"),
             models.Index(fields=("due_at",), name="review_by_due"),
         ]
         constraints: ClassVar = [

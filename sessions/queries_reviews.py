@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Case, F, Q, QuerySet, Value, When
 
 from breakglass.domain.text import storable, visible
-from breakglass.models import Approval, Grant, GrantedAsset, Person
+from breakglass.models import AccessRequest, Approval, Grant, GrantedAsset, Person
 from breakglass.queries import spec_of
 from sessions import planned
 from sessions.models import Channel, Coverage, Finding, Review, SSHSession, TranscriptEntry
@@ -55,7 +55,9 @@ def deciders(rows: Sequence[Review]) -> dict[int, set[UUID]]:
     requests = {row.grant.request_id: row for row in rows}
     grants = {row.grant_id: row for row in rows}
     found = {row.pk: {row.grant.person_id} for row in rows}
-    decided = Approval.objects.filter(Q(request__in=list(requests)) | Q(request__extends__in=list(grants)))
+    # As a subquery: joined, the database would read every approval there ever was.
+    pleas = AccessRequest.objects.filter(Q(pk__in=list(requests)) | Q(extends__in=list(grants))).order_by()
+    decided = Approval.objects.filter(request__in=pleas.values("pk")).order_by()
     for request, extends, who in decided.values_list("request", "request__extends", "person"):
         row = requests.get(request) or grants[extends]
         found[row.pk].add(who)

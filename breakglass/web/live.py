@@ -24,7 +24,7 @@ SEEN = "@@seen@@"
 STRIP = "breakglass/parts/strip.html"
 # What differs though nothing changed: the face of a clock, the mask of a CSRF token.
 VOLATILE = re.compile(
-    r"<time [^>]*>[^<]*</time>|<span class=\"nearly\" [^>]*>[^<]*</span>|<input type=\"hidden\" name=\"csrfmiddlewaretoken\"[^>]*>"
+    r"<time [^>]*>[^<]*</time>|<span class=\"nearly[^>]*>[^<]*</span>|<input type=\"hidden\" name=\"csrfmiddlewaretoken\"[^>]*>"
 )
 HEARTBEAT = 15.0
 WITHOUT_REDIS = 3.0

@@ -114,18 +114,33 @@ def until(context: dict[str, Any], moment: datetime | None, over: str = "0:00") 
     )
 
 
-# Seconds before an end: the words that say how near it is, kept by clock.js as time passes.
-NEARLY = ((60, "last minute"), (600, "soon over"))
+# What is said beside a clock within its last ten minutes, and within its last, by what it counts to; kept by clock.js.
+SOON, LAST = 600, 60
+NEARLY = {
+    "": ("ends soon", "ends within a minute"),
+    "until it lapses": ("about to lapse", "lapses within a minute"),
+    "to log in": ("use it soon", "use it within a minute"),
+}
+# Nothing ends with these.
+NO_END = frozenset({"until more people are woken"})
 
 
 @register.simple_tag(takes_context=True)
-def nearly(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
-    """How near the end is, in words beside its clock; empty while it is far, or past."""
-    if moment is None:
+def nearly(context: dict[str, Any], moment: datetime | None, says: str = "") -> SafeString | str:
+    """How near the end is, in words beside its clock; empty while it is far, or past. `says`: what the clock counts to."""
+    if moment is None or says in NO_END:
         return ""
+    soon, last = NEARLY.get(says, NEARLY[""])
     left = (moment - _now(context)).total_seconds()
-    word = next((word for seconds, word in NEARLY if 0 < left <= seconds), "")
-    return format_html('<span class="nearly" data-nearly="{}">{}</span>', _milliseconds(moment), word)
+    word = "" if left <= 0 or left > SOON else last if left <= LAST else soon
+    return format_html(
+        '<span class="nearly{}" data-nearly="{}" data-soon="{}" data-last="{}">{}</span>',
+        " last" if word == last else "",
+        _milliseconds(moment),
+        soon,
+        last,
+        word,
+    )
 
 
 @register.simple_tag(takes_context=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.test import Client
 
 from breakglass import clock
 from breakglass.models import AccessRequest, Asset, Notice, NoticeDelivery, NoticeRoute
+from breakglass.web import tags
 from tests.support.receiver import receiver
 from tests.web import stage
 from tests.web.conftest import Enter
@@ -151,3 +153,39 @@ def test_a_wrong_address_isnt_sent_back(scene: Scene, enter: Enter) -> None:
     assert "SECRET77" not in text
     assert "must begin with https://" in text
     assert 'value="pager"' in text
+
+
+@pytest.mark.parametrize(
+    ("left", "says", "words"),
+    [
+        (601, "left", ""),
+        (599, "left", "ends soon"),
+        (59, "left", "ends within a minute"),
+        (599, "until it lapses", "about to lapse"),
+        (30, "until it lapses", "lapses within a minute"),
+        (-1, "left", ""),
+    ],
+)
+def test_what_is_about_to_end_says_so_in_words(left: int, says: str, words: str) -> None:
+    now = clock.now()
+    shown = tags.nearly({"now": now}, now + timedelta(seconds=left), says)
+    assert f">{words}</span>" in shown
+    assert tags.nearly({"now": now}, now, "until more people are woken") == ""
+
+
+def test_the_words_stand_on_the_pages(scene: Scene, enter: Enter, frozen_soon: AccessRequest) -> None:
+    for path in ("/", f"/requests/{frozen_soon.pk}/"):
+        assert ">about to lapse</span>" in _text(enter("rita"), path)
+    assert ">about to lapse</span>" in _text(enter("ben"), "/inbox/")
+    assert ">about to lapse</span>" in _text(enter("ben"), f"/requests/{frozen_soon.pk}/decide/")
+
+
+@pytest.fixture
+def frozen_soon(scene: Scene) -> AccessRequest:
+    """A request of Rita's that lapses in five minutes, unanswered since."""
+    ask = stage.ask("rita", "historian-down", stage.open_incident("Line 9", clock.now()), clock.now())
+    now = clock.now()
+    AccessRequest.objects.filter(pk=ask.pk).update(
+        escalates_at=now, escalated_at=now, lapses_at=now + timedelta(minutes=5)
+    )
+    return ask

@@ -78,7 +78,7 @@
   /* Words beside a clock: colour alone says nothing. */
   function nearly(element) {
     var seconds = (Number(element.dataset.nearly) - now()) / 1000;
-    var text = seconds <= 0 || seconds > 600 ? "" : seconds <= 60 ? "last minute" : "soon over";
+    var text = seconds <= 0 || seconds > 600 ? "" : seconds <= 60 ? element.dataset.last : element.dataset.soon;
     if (element.textContent !== text) { element.textContent = text; }
     element.classList.toggle("last", seconds <= 60);
   }

@@ -28,7 +28,7 @@ from sessions.recording.transcript import Moment, Transcript, _Text
 VERSION: Final = 1
 """Of the renderer: a better one gives another number, and what older ones rendered is rendered again."""
 SECONDS: Final = 30.0
-"""Of work on one recording; what comes after is left out, and that is said."""
+"""Of the processor's time for one recording; what comes after is left out, and that is said."""
 _STARTED = re.compile(r"channel (\d{1,9}): (\w+)")
 _MOST_CHANNELS: Final = 300
 
@@ -165,7 +165,7 @@ def render(
     budget: Budget | None = None,
 ) -> Rendered:
     """Render a recording. `known` is what the protocol told of its channels, `ticks` a clock. Never takes much longer than
-    `seconds`, nor keeps more than `budget`; where something was left out, `problem` says so."""
+    `seconds` of it, nor keeps more than `budget`; where something was left out, `problem` says so."""
     budget = budget or Budget()
     renderer = _Renderer(known, budget)
     transcript = Transcript(pieces)

@@ -168,12 +168,19 @@ class Shell:
         elif what == "E":
             self._told = _unescaped(rest.rpartition(";")[0] or rest)
         elif what == "C" and self._armed and not self._entered:
-            # Run without the line having been left: only the shell can tell.
-            self._entered = _Entered(self._told, self._armed.number, self._armed)
-            self._accept()
+            self._runs(self._armed)
         elif what == "D" and self._running and not self._running.exact:
             with suppress(ValueError):
                 self._running.exit_status = int(rest.partition(";")[0][:5])
+
+    def _runs(self, armed: _Armed) -> None:
+        """The shell says that it runs something, though the line wasn't left: what stands there, else what it says."""
+        screen = self.terminal
+        first = armed.number - screen.base
+        if self._is_edited(armed, screen.cursor.y):
+            text = screen.logical(first, screen.cursor.y)[len(armed.prompt) :].strip()
+            self._entered = _Entered(text or self._told, screen.base + screen.cursor.y, armed)
+            self._accept()
 
     # --- prompts
 

@@ -32,11 +32,13 @@ _BULK: Final = 4096
 _TOKEN = re.compile(
     r"(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
     r"|\x1b\[(?P<csi>[0-?]{0,128})(?P<between>[ -/]{0,4})(?P<final>[@-~])"
+    r"|\x1b\[(?P<over>[0-?]{129,})"
     r"|\x1b(?P<string>[\]PX^_])"
     r"|\x1b(?P<esc>[ -/]{0,4}[0-OQ-WYZ\\`-~])"
     r"|(?P<control>[\x00-\x1f\x7f-\x9f])"
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,128}[ -/]{0,4}|[ -/]{0,4})\Z")
+_PARAMETERS = re.compile(r"[ -?]*")
 _STRING_END = re.compile(r"[\x07\x18\x1a]|\x1b\\?")
 _SGR = re.compile(r"\x1b\[[0-9;:]{0,128}m|\x1b\[0?K(?=\r?\n)")
 _BULKY = re.compile(r"[^\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f]+\Z")
@@ -135,6 +137,7 @@ class Terminal(pyte.Screen):
         self._rest = ""
         self._string: list[str] | None = None
         self._hidden = 0
+        self._over = False
         self._aside = False
         self._last = " "
         self._kept: _Kept | None = None
@@ -152,6 +155,9 @@ class Terminal(pyte.Screen):
         while at < len(data):
             if self._string is not None:
                 at = self._read_string(data, at)
+                continue
+            if self._over:
+                at = self._read_over(data, at)
                 continue
             token = _TOKEN.match(data, at)
             if token is None:
@@ -173,6 +179,8 @@ class Terminal(pyte.Screen):
                 getattr(self, name)()
         elif token["final"]:
             self._csi(token["csi"], token["between"], token["final"])
+        elif token["over"]:
+            self._over = True
         elif token["string"]:
             self._string, self._hidden = ([] if token["string"] == "]" else [""]), 0
         elif token["esc"]:
@@ -195,6 +203,15 @@ class Terminal(pyte.Screen):
             self.listener.string(code, text)
         # An escape that doesn't end the string begins something else.
         return end.start() if end[0] == "\x1b" and end.end() < len(data) else end.end()
+
+    def _read_over(self, data: str, at: int) -> int:
+        """The rest of a sequence with more numbers than any has: it does nothing."""
+        parameters = _PARAMETERS.match(data, at)
+        at = parameters.end() if parameters else at
+        if at < len(data):
+            self._over = False
+            at += "@" <= data[at] <= "~"
+        return at
 
     def _csi(self, given: str, between: str, final: str) -> None:
         if between or given[:1] in ("<", "=", ">"):
@@ -347,6 +364,8 @@ class Terminal(pyte.Screen):
 
     def _draw_narrow(self, data: str) -> None:
         at = 0
+        if len(data) > self.columns * (self.lines + 4):
+            at = self._run_by(data)
         while at < len(data):
             self._wrap(1)
             part = data[at : at + self.columns - self.cursor.x]
@@ -359,6 +378,21 @@ class Terminal(pyte.Screen):
             )
             self.cursor.x += len(part)
             at += len(part)
+
+    def _run_by(self, data: str) -> int:
+        """Of a line longer than the screen the end is drawn; of what ran through, its beginning is told."""
+        if self.margins is not None or mo.DECAWM not in self.mode or mo.IRM in self.mode:
+            return 0
+        rows = len(data) // self.columns - self.lines
+        if self._kept is None:
+            self._joined.add(self.cursor.y)
+            self.flush(self.cursor.y + 1)
+            for row in range(min(rows, 8)):
+                text = data[row * self.columns : (row + 1) * self.columns]
+                self.listener.gone(self.base + row, self.now, text, joined=True)
+            self.base += rows
+        self.cursor.y = self.cursor.x = 0
+        return rows * self.columns
 
     def _draw_wide(self, char: str, width: int) -> None:
         self._wrap(width)
@@ -411,8 +445,8 @@ class Terminal(pyte.Screen):
             else:
                 self.buffer.pop(y, None)
         self.buffer.pop(bottom, None)
-        self._began = _moved_up(self._began, top, bottom)
-        self._joined = set(_moved_up(dict.fromkeys(self._joined, 0.0), top, bottom))
+        self._began = {y - (top < y <= bottom): at for y, at in self._began.items() if y != top}
+        self._joined = {y - (top < y <= bottom) for y in self._joined if y != top}
 
     def reverse_index(self) -> None:
         if self.cursor.y == (self.margins.top if self.margins else 0):
@@ -503,8 +537,3 @@ def _within(count: int, most: int) -> int:
 
 def _number(word: str) -> int:
     return min(int(word), 9999) if word.isdecimal() and word.isascii() and len(word) < 10 else 0
-
-
-def _moved_up(rows: dict[int, float], top: int, bottom: int) -> dict[int, float]:
-    inside = {y - 1: value for y, value in rows.items() if top < y <= bottom}
-    return inside | {y: value for y, value in rows.items() if not top <= y <= bottom}

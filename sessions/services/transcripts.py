@@ -6,6 +6,7 @@ A recording that can't be rendered, or takes too long, has a problem on record a
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -76,7 +77,7 @@ def render(session_id: UUID, now: datetime) -> bool:
     if before is not None and before.version >= rendering.VERSION:
         return False
     try:
-        done = rendering.render(read_recording(recording), _known(recording), ticks=clock.monotonic)
+        done = rendering.render(read_recording(recording), _known(recording), ticks=time.thread_time)
     except (StoreAway, KeyUnavailable, OSError) as error:
         _keep(recording, Rendered(problem=f"It can't be read now: {error}"[:300]), 0, now)
         return False

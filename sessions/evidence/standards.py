@@ -15,7 +15,7 @@ from sessions.evidence.judgement import is_signed, signers
 from sessions.evidence.trail import Row, Trail
 
 # A security key that asked for its PIN, a certificate that was given for a fresh code: both hold a second factor.
-EMBODIED = ("fido:", "certificate:")
+EMBODIED = ("fido:", "certificate:", "passkey:")
 EARLY = frozenset({"revoked", "killed", "locked", "released", "not_authorized"})
 
 

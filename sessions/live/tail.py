@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from sessions.live.screens import Screens
 from sessions.recording.asciicast import MOST_LINE
 
-POLL: Final = 0.03
+POLL: Final = 0.05
 PIECE: Final = 64 * 1024
 KEPT_PIECES: Final = 8
 STEP: Final = 128 * 1024

@@ -21,7 +21,7 @@ from typing import Any
 BEGIN, END = "<!-- tables: python -m tests.bench -->", "<!-- end of tables -->"
 OUTSIDE = dict(os.environ)
 """As it was before the throwaway installation: each part that is a program of its own builds one of its own."""
-PARTS = ("plea", "ways", "files", "crowd", "kill", "attack", "trail", "replay", "pages")
+PARTS = ("plea", "ways", "files", "crowd", "kill", "attack", "trail", "watch", "replay", "pages")
 
 
 def main() -> None:
@@ -85,6 +85,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         ("kill", "From a kill to the client's end"),
         ("attack", "A login under attack"),
         ("trail", "The audit trail"),
+        ("watch", "Watched live"),
         ("replay", "Replay"),
         ("pages", "Pages"),
     )

@@ -3,10 +3,8 @@ the fifty how long after the person they saw it. The gateway, the web page and t
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -35,7 +33,6 @@ ROUNDS = 3
 KEYS = 150
 PAUSE = 0.02
 WANTED_MS = 300.0
-KEY = re.compile(rb"k(\d{7})\.")
 
 
 def watches(house: House, database: str) -> dict[str, Any]:
@@ -105,7 +102,7 @@ def _type(child: subprocess.Popen[bytes], first: int, count: int) -> tuple[list[
 def _web(database: str) -> Iterator[int]:
     """The web page, as uvicorn runs it, on the bench's database. Yields its port."""
     port = free_port()
-    web = subprocess.Popen([sys.executable, "-m", "tests.bench.watches", "web", database, str(port)])
+    web = subprocess.Popen([sys.executable, "-m", "tests.bench.watch_web", database, str(port)])
     try:
         until = time.monotonic() + 60
         while subprocess.run(
@@ -125,7 +122,7 @@ def _watchers(house: House, session: SSHSession, web: int) -> Iterator[dict[str,
     """Fifty streams in a process of their own. What they saw, and when, is in the dict after the block."""
     ids = [str(watching.begin(session.pk, house.ada.person, clock.now()).pk) for _ in range(WATCHERS)]
     path = f"/sessions/{session.pk}/watch/stream/"
-    words = [sys.executable, "-m", "tests.bench.watches", "crowd", str(web), path, _cookie(house), *ids]
+    words = [sys.executable, "-m", "tests.bench.watch_crowd", str(web), path, _cookie(house), *ids]
     crowd = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert crowd.stdin is not None and crowd.stdout is not None
     assert crowd.stdout.readline() == b"all are there\n"
@@ -166,58 +163,3 @@ def table(house: House, database: str) -> dict[str, Any]:
         f"  behind   p50 {median(values):6.2f}  p99 {percentile(values, 0.99):6.2f}  worst {max(values):6.2f}"
     )
     return found
-
-
-# The processes. ------------------------------------------------------------------------------------------
-
-
-def serve(database: str, port: str) -> None:
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-    settings.DATABASES["default"]["NAME"] = database
-    import uvicorn
-
-    uvicorn.run("breakglass.asgi:application", port=int(port), log_level="warning", proxy_headers=False)
-
-
-async def crowd(port: str, path: str, cookie: str, ids: list[str]) -> None:
-    seen: dict[str, list[float]] = {}
-    there = [asyncio.Event() for _ in ids]
-    tasks = [
-        asyncio.create_task(_one(int(port), f"{path}?watch={watch}", cookie, seen, event))
-        for watch, event in zip(ids, there, strict=True)
-    ]
-    for event in there:
-        await asyncio.wait_for(event.wait(), 60)
-    print("all are there", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    for task in tasks:
-        task.cancel()
-    print(json.dumps(seen), flush=True)
-
-
-async def _one(port: int, path: str, cookie: str, seen: dict[str, list[float]], there: asyncio.Event) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(
-        f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {cookie}\r\nAccept: text/event-stream\r\n\r\n".encode()
-    )
-    rest = b""
-    while piece := await reader.read(65536):
-        now = time.monotonic()
-        rest += piece
-        last = 0
-        for found in KEY.finditer(rest):
-            if there.is_set():
-                seen.setdefault(str(int(found[1])), []).append(now)
-            last = found.end()
-        rest = rest[max(last, len(rest) - 20) :]
-        if b"event: lines" in piece:
-            there.set()
-    if not there.is_set():
-        raise SystemExit(f"no stream: {rest!r}")
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "web":
-        serve(*sys.argv[2:])
-    else:
-        asyncio.run(crowd(*sys.argv[2:5], sys.argv[5:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
+from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from breakglass.domain.refusals import RefusalCode
 from breakglass.models import AuditEvent, Notice, NoticeDelivery, NoticeRoute, Person
 from breakglass.services import courier, notice_gaps, notice_routes, notices, playbooks
 from breakglass.services.courier import Letter
+from playbooks.loader import CATALOG
 from playbooks.schema import PlaybookSpec
 from tests.services.scene import Scene, refused, tags, trail_text
 from tests.support.cast import Cast
@@ -138,6 +141,22 @@ def test_a_playbook_with_a_way_that_isnt_there_isnt_published(scene: Scene, hous
     assert "no way for notices called ot-oncall" in said[0].message
 
 
+def test_check_playbooks_names_a_way_that_isnt_there(
+    house: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        (CATALOG / "historian-down.yaml")
+        .read_text()
+        .replace("schema_version: 1", "schema_version: 1\nnotify: [ot-oncall]")
+    )
+    (tmp_path / "historian-down.yaml").write_text(text)
+    with pytest.raises(CommandError, match="1 problems"):
+        call_command("check_playbooks", str(tmp_path))
+    assert "historian-down: notify: there is no way for notices called ot-oncall" in capsys.readouterr().out
+    house(notice_routes="ot-oncall=jsons://chat.example/x")
+    call_command("check_playbooks", str(tmp_path))
+
+
 def test_a_way_of_the_house_that_was_taken_away_fails_aloud(scene: Scene, house: Any, chat: Receiver) -> None:
     house(notice_routes=f"ot-oncall={chat.address}")
     scene.playbook(notify=["ot-oncall"])
@@ -150,11 +169,8 @@ def test_a_way_of_the_house_that_was_taken_away_fails_aloud(scene: Scene, house:
     ]
 
 
-def test_one_that_hangs_holds_up_no_other(
-    cast: Cast, house: Any, chat: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_hangs_holds_up_no_other(cast: Cast, house: Any, chat: Receiver) -> None:
     """What the others are told doesn't wait, and the pass ends; a hang is a failure like any other."""
-    monkeypatch.setattr(courier.Round.__init__, "__defaults__", (6.0,))
     with receiver() as slow:
         slow.hangs = True
         for number in range(3):
@@ -166,6 +182,20 @@ def test_one_that_hangs_holds_up_no_other(
     problems = set(NoticeDelivery.objects.filter(sent_at=None).values_list("problem", flat=True))
     assert len(problems) == 1
     assert "no answer" in problems.pop() or "no connection" in str(problems)
+
+
+def test_what_never_ends_by_itself_is_killed(
+    house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child, pid = tmp_path / "child.py", tmp_path / "pid"
+    child.write_text(f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    monkeypatch.setattr(courier, "CHILD", child)
+    with courier.Round([Letter("1", "json://127.0.0.1:1/", "t", "b")], 0.1) as under_way:
+        while not (pid.exists() and pid.read_text()):
+            assert under_way._child and under_way._child.poll() is None
+        assert under_way.problems() == {"1": courier.NO_ANSWER}
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 @pytest.mark.parametrize(

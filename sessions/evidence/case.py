@@ -21,7 +21,6 @@ from playbooks.schema import PlaybookSpec
 from sessions import queries
 from sessions.evidence.judgement import judgement_of
 from sessions.models import Channel, FileOperation, Receipt, Recording, Review, SSHSession, Watch
-from sessions.states import ReviewState, review_state_at
 
 Facts = dict[str, Any]
 
@@ -305,11 +304,3 @@ def _file(row: FileOperation) -> Facts:
         "ended_at",
     )
     return {**_fields(row, names), "copy_kept": bool(row.kept)}
-
-
-def _review(row: Review | None, now: datetime) -> Facts | None:
-    if row is None:
-        return None
-    state = str(review_state_at(ReviewState(row.state), row.due_at, now))
-    names = ("id", "opened_at", "due_at", "verdict", "note", "signed_at")
-    return {**_fields(row, names), "state": state, "reviewer": who(row.reviewer)}

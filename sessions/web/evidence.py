@@ -14,6 +14,7 @@ from breakglass.web.who import can, demand, person_of
 from sessions.models import Review
 from sessions.queries import sessions_of_grant
 from sessions.services import evidence
+from sessions.states import ReviewState
 from sessions.streaming import download
 
 
@@ -31,7 +32,7 @@ def grant_evidence(request: HttpRequest, grant_id: UUID) -> HttpResponse | Strea
     context = {
         "grant": grant,
         "sessions": sessions_of_grant(grant).count(),
-        "unsigned": review is None or review.signed_at is None,
+        "unsigned": review is None or review.state != ReviewState.SIGNED,
         "may_replay": can(person, Verb.REPLAY_SESSION, thing),
         "keeps_copies": rules is not None and rules.keep_contents,
         "fingerprint": evidence.fingerprint(),

@@ -25,6 +25,7 @@ from sessions.services import coverage, replaying
 from sessions.services.recordings import replayable
 from sessions.services.replaying import MOST_AT_ONCE, Viewing
 from sessions.services.timeline import timeline
+from sessions.states import ReviewState
 from sessions.streaming import stream
 from sessions.web.finding import CATEGORIES, SEVERITIES
 
@@ -124,7 +125,8 @@ def _ways(session: SSHSession, person: Person) -> dict[str, Any]:
     review = getattr(session.grant, "review", None)
     may_note = (
         review is not None
-        and review.signed_at is None
+        and review.state == ReviewState.DUE
+        and review.reviewer_id != person.pk
         and can(person, Verb.SIGN_REVIEW, queries.thing_of_session(session))
     )
     return {

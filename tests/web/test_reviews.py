@@ -97,6 +97,9 @@ def test_an_override_is_signed_by_two(scene: Scene, enter: Enter) -> None:
     page = _page(scene, enter)
     assert "the second is missing" in page and "Sign the review" not in page
     assert "signed first; a second reviewer is needed" in enter("nora").get("/reviews/").content.decode()
+    player, note = f"/sessions/{scene.ended_session}/replay/", f'data-note="{path}findings/"'
+    assert note in enter("nora").get(player).content.decode()
+    assert note not in enter("vera").get(player).content.decode()
     sign = {"verdict": "in_order", "code": stage.fresh_code("nora", clock.now())}
     assert b"Signed. Thank you" in enter("nora").post(path, sign, follow=True).content
     review = Review.objects.get(pk=scene.review)

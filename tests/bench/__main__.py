@@ -21,7 +21,7 @@ from typing import Any
 BEGIN, END = "<!-- tables: python -m tests.bench -->", "<!-- end of tables -->"
 OUTSIDE = dict(os.environ)
 """As it was before the throwaway installation: each part that is a program of its own builds one of its own."""
-PARTS = ("plea", "ways", "files", "crowd", "kill", "attack", "trail", "watch", "replay", "pages")
+PARTS = ("plea", "ways", "files", "crowd", "kill", "attack", "trail", "watch", "replay", "pages", "search")
 
 
 def main() -> None:
@@ -88,6 +88,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         ("watch", "Watched live"),
         ("replay", "Replay"),
         ("pages", "Pages"),
+        ("search", "Search"),
     )
     for part, title in by_themselves:
         if part in parts:

@@ -8,11 +8,10 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from playwright.sync_api import Page
-
-from tests.bench.measure import median
 
 ROUNDS = 5
 READY_MS, SEEK_MS = 1500, 1000

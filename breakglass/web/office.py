@@ -7,7 +7,7 @@ commands, the audit trail), isn't here. Lock-outs of the login page can be lifte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import wraps
 from typing import Any, Final
 
@@ -62,9 +62,7 @@ class Office(admin.AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         return has_both_factors(request.user) and can(person_of(request), Verb.SEE_RECORDS)
 
-    def admin_view(
-        self, view: Callable[..., HttpResponse], cacheable: bool = False
-    ) -> Callable[..., HttpResponse]:
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Who may not is told so in the house's words, and who could; nobody is sent to another log-in page."""
         inner = super().admin_view(view, cacheable)
 
@@ -112,10 +110,10 @@ class Looked(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def get_list_display(self, request: HttpRequest) -> list[str]:
+    def get_list_display(self, request: HttpRequest) -> Any:
         return [field.name for field in shown_fields(self.model)][:MOST_COLUMNS]
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [field.name for field in shown_fields(self.model)]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

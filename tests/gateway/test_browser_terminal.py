@@ -371,7 +371,7 @@ def test_files_go_both_ways_and_are_on_record(
     assert "No such file" in terminal.until_said("no")["says"]
     terminal.socket.close()
     moved = FileOperation.objects.filter(session_id=opened["session"], path=path, bytes=len(sent))
-    eventually(lambda: {row.direction for row in moved} >= {"up", "down"}, "both are on record")
+    eventually(lambda: {row.direction for row in moved.all()} >= {"up", "down"}, "both are on record")
 
 
 def test_files_outside_the_grant_are_refused_in_the_gateways_words(

@@ -171,6 +171,7 @@ def asked(who: str, question: str) -> dict[str, float]:
     session = client.session
     session["otp_device_id"] = TotpFactor.objects.get(user=person).persistent_id
     session.save()
+    client.get(f"/search/?q={question}")  # the first of a process loads templates
     taken = []
     for _ in range(TIMES):
         begun = time.perf_counter()

@@ -8,8 +8,7 @@ from celery import shared_task
 
 from breakglass import clock, later
 from sessions import services
-from sessions.services import watching
-from sessions.services import search_index, transcripts
+from sessions.services import search_index, transcripts, watching
 
 
 @shared_task(name="sessions.sweep")

@@ -46,7 +46,7 @@ TABLE = [
     Row("GET", "/login/", "                               200 302 302 302 302 302 302 302"),
     Row("GET", "/login/second/", "                        302 302 302 302 302 302 302 302"),
     Row("GET", "/login/enrol/", "                         302 302 302 302 302 302 302 302"),
-    Row("POST", "/login/passkey/", "                      401 401 401 401 401 401 401 401"),
+    Row("POST", "/login/passkey/", "                      403 403 403 403 403 403 403 403"),
     Row("POST", "/login/passkey/challenge/", "            200 200 200 200 200 200 200 200"),
     Row("POST", "/passkeys/challenge/", "                 302 403 403 403 403 403 403 403"),
     Row("POST", "/profile/factors/", "                    302 302 302 302 302 302 302 302", {"factor-code": CODE}),

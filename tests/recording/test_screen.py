@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from sessions.recording import rendering
 from sessions.recording.recorder import Recorder
 from sessions.recording.rendering import Known, Rendered, render
 from sessions.recording.spans import Budget, Span
@@ -205,12 +204,8 @@ def test_marks_of_the_shell_tell_where_and_how_it_ended(tmp_path: Path) -> None:
     assert (span.text, span.exit_status, shown(span), span.exact) == ("make", 2, ["no rule"], False)
 
 
-@pytest.mark.parametrize(
-    "prompt", ["┌──(op㉿hist)-[~]\r\n└─$ ", "op ~/src \ue0b0 ", "➜  src ", "PS C:\\> ", "mysql> "]
-)
+@pytest.mark.parametrize("prompt", ["┌──(op㉿hist)-[~]\r\n└─$ ", "op ~/src \ue0b0 ", "PS C:\\> ", "mysql> "])
 def test_prompts_of_other_worlds(tmp_path: Path, prompt: str) -> None:
-    if prompt.startswith("➜"):
-        pytest.skip("ends in a word: only the shell's own marks can tell")
     line = prompt.encode()
     done = stream(tmp_path, line, b"w", b"ho", b"\r\nop pts/0\r\n", line, b"id", b"\r\nuid=1\r\n", line)
     assert commands(done) == ["who", "id"]
@@ -251,7 +246,3 @@ def test_time_and_space_are_bounded_and_it_is_said(tmp_path: Path) -> None:
     assert "too long" in late.problem and 0 < late.lines < 200
     full = render(pieces, SHELL, ticks=time.thread_time, budget=Budget(lines=10))
     assert full.lines == 10 and full.problem and full.spans[-1].cut
-
-
-def test_versions_count_up() -> None:
-    assert rendering.VERSION >= 1

@@ -269,4 +269,4 @@ def path_of(path: str, scene: Scene) -> str:
 
 def _shape(path: str) -> str:
     plain = re.sub(r"\{\w+\}", "{}", path)
-    return re.sub(r"/(historian-down|hist-01)/", "/{}/", plain)
+    return re.sub(r"/(historian-down|hist-01|\d+)(?=/)", "/{}", plain)

@@ -68,8 +68,11 @@ def shell(stack: Stack, tmp_path: Path) -> Any:
     granted(stack, tmp_path)
     words = stack.ssh("nora", "hist-01")
     child = pexpect.spawn(words[0], words[1:], timeout=60, encoding="utf-8", dimensions=(24, 80))
-    child.expect("(?i)code")
-    child.sendline(stack.code("nora"))
+    for _ in range(3):  # the demo's own rehearsal may have used up a code of hers
+        child.expect("(?i)code: ")
+        child.sendline(stack.code("nora"))
+        if child.expect(["waiting for your escort", "second_factor_used"]) == 0:
+            break
     yield child
     child.close()
 
@@ -87,7 +90,6 @@ def faultless(page: Page) -> None:
 
 @requires("chromium", "ssh")
 def test_under_an_escort(stack: Stack, visit: Visit, shell: Any) -> None:
-    shell.expect("waiting for your escort")
     ada = visit("ada", "/sessions/", size=DESK)
     expect(ada.get_by_role("heading", name="Waiting for an escort")).to_be_visible()
     picture(ada, "watch 01 waiting for an escort")

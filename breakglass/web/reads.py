@@ -27,7 +27,9 @@ def standing(ask: AccessRequest, now: datetime) -> str:
 
 def approves_anything(groups: frozenset[str]) -> bool:
     """Whether these groups decide on any playbook in use; supervisors do, where nobody else does."""
-    return SUPERVISORS in groups or any(groups & queries.rule_of(version).groups for version in queries.current_playbooks())
+    return SUPERVISORS in groups or any(
+        groups & queries.rule_of(version).groups for version in queries.current_playbooks()
+    )
 
 
 def open_requests_of(person: Person) -> QuerySet[AccessRequest]:

@@ -105,7 +105,12 @@ def test_the_page_names_the_key_that_the_gateway_shows(scene: Scene, enter: Ente
 
 
 def test_consent_is_counted_and_told(scene: Scene, enter: Enter) -> None:
-    body = {"verdict": "approve", "comment": "Fine.", "code": _code("ben"), "number": stage.number(scene.half)}
+    body = {
+        "verdict": "approve",
+        "comment": "Fine.",
+        "code": _code("ben"),
+        "number": stage.number(scene.half),
+    }
     answer = enter("ben").post(f"/requests/{scene.half}/decide/", body, follow=True)
     assert b"is approved" in answer.content
     assert Grant.objects.get(request_id=scene.half).state == "armed"

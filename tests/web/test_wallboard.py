@@ -152,7 +152,9 @@ def test_everybody_sees_on_the_wall_what_they_may_see_elsewhere(scene: Scene, en
 
 def test_an_empty_wall_says_so(scene: Scene, enter: Enter) -> None:
     session = SSHSession.objects.get(pk=scene.live_session)
-    services.end_session(session.pk, stage.EndReason.CLIENT_CLOSED, stage.Totals(bytes_in=0, bytes_out=0), clock.now())
+    services.end_session(
+        session.pk, stage.EndReason.CLIENT_CLOSED, stage.Totals(bytes_in=0, bytes_out=0), clock.now()
+    )
     assert "Nobody is in." in enter("otto").get("/wallboard/").content.decode()
 
 

@@ -70,7 +70,9 @@ def _end_words() -> Words:
 
 
 def _kill_words() -> Words:
-    words = Words("kill", "end a session at once; may ask for a one-time code", "kill S-7 --reason 'wrong machine'")
+    words = Words(
+        "kill", "end a session at once; may ask for a one-time code", "kill S-7 --reason 'wrong machine'"
+    )
     words.add_argument("session", help="such as S-7")
     words.add_argument("--reason", required=True, help="on record; the person is not told it")
     return words

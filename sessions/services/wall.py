@@ -50,8 +50,8 @@ def tiles(viewer: Person | Kiosk) -> tuple[list[Tile], int]:
         rows, person = every_open_session(), None
     else:
         rows, person = sessions_for(viewer, SessionFilter(open_only=True)), viewer
+    more = max(0, rows.count() - MOST)
     shown = list(rows[:MOST])
-    more = rows.count() - MOST if len(shown) == MOST else 0
     actor = actor_of(person) if person else None
 
     def may(verb: Verb, session: SSHSession) -> bool:
@@ -65,7 +65,7 @@ def tiles(viewer: Person | Kiosk) -> tuple[list[Tile], int]:
             may_unfreeze=session.frozen_at is not None and may(Verb.UNFREEZE_SESSION, session),
         )
         for session in shown
-    ], max(0, more)
+    ], more
 
 
 def screens(viewer: Person | Kiosk, now: datetime) -> dict[UUID, tuple[int, list[str]]]:

@@ -93,7 +93,9 @@ def test_the_table_names_every_endpoint() -> None:
     schema = face.build().get_openapi_schema(path_prefix="")
     offered = {(method.upper(), path) for path, methods in schema["paths"].items() for method in methods}
     assert len(offered) == len(TABLE)
-    assert {(row.method, _pattern(row.path)) for row in TABLE} == {(m, _pattern(p)) for m, p in offered}
+    assert {(row.method, _pattern(row.path.partition("?")[0])) for row in TABLE} == {
+        (m, _pattern(p)) for m, p in offered
+    }
 
 
 @pytest.mark.parametrize("noun", sorted({row.path.split("/")[1] for row in TABLE}))

@@ -12,6 +12,7 @@ from django.urls import URLPattern
 
 from breakglass import clock
 from breakglass.models import Grant
+from breakglass.services import people, second_factor, tokens
 from breakglass.web import urls as control
 from sessions.web import urls as data
 from tests.web import stage
@@ -229,7 +230,34 @@ def test_a_password_alone_opens_nothing(scene: Scene) -> None:
     client.force_login(stage.person("otto"), backend="django.contrib.auth.backends.ModelBackend")
     for row in TABLE:
         if row.method == "GET" and not row.path.startswith("/login/"):
-            assert client.get(path_of(row.path, scene)).status_code == 302
+            # What is open to nobody at all isn't open to a password either.
+            assert client.get(path_of(row.path, scene)).status_code == int(row.answers.split()[0]), row.path
+
+
+def test_a_machine_token_opens_no_page(scene: Scene) -> None:
+    _, secret = tokens.issue_known(stage.person("admin"), "cron", clock.now())
+    machine = Client(headers={"Authorization": f"Bearer {secret}"})
+    found = [f"{row.method} {row.path} {_answer(machine, scene, row, 'nobody')}" for row in TABLE]
+    assert found == [f"{row.method} {row.path} {row.answers.split()[0]}" for row in TABLE]
+
+
+def test_a_vendor_sees_what_is_everybodys_and_nothing_of_others(scene: Scene, enter: Enter) -> None:
+    """A vendor is a person in no group that a playbook, a review or the house asks for."""
+    now = clock.now()
+    vic = people.create(
+        username="vic", full_name="Vic Vendor", email="", password="a vendor's long password", groups=["vendors"],
+        by=None, now=now,
+    )  # fmt: skip
+    second_factor.enrol_known(vic, "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", now)
+    client = enter("vic")
+    for row in TABLE:
+        if row.method == "GET" and not row.path.startswith("/login/"):
+            status = client.get(path_of(row.path, scene)).status_code
+            answers = set(row.answers.split()[1:])
+            everybodys = (
+                answers if len(answers) == 1 else {"200"} if row.path == "/incidents/open/" else set()
+            )
+            assert str(status) in (everybodys or {"403", "404"}), (row.path, status)
 
 
 def test_a_disabled_person_is_out_at_once(scene: Scene, enter: Enter) -> None:

@@ -23,6 +23,11 @@ def request_state(row: AccessRequest, now: datetime) -> str:
     return str(requests.state_at(RequestState(row.state), row.lapses_at, now))
 
 
+def own_request(row: AccessRequest, now: datetime) -> dict[str, Any]:
+    """A request as its requester sees it: with the two digits that an approver asks for."""
+    return request(row, now) | {"match_number": row.match_number}
+
+
 def request(row: AccessRequest, now: datetime) -> dict[str, Any]:
     """A request as it is now."""
     rule = queries.rule_of(row.playbook)

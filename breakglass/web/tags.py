@@ -164,14 +164,16 @@ def ago(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
 
 @register.simple_tag(takes_context=True)
 def at(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
-    """A moment as written: the hour today, the day too otherwise. Always UTC, and says so."""
+    """A moment as written: the hour today, the day too otherwise. UTC, and says so; clock.js says it in the reader's zone,
+    and leaves UTC to the hover."""
     if moment is None:
         return ""
     same_day = moment.date() == _now(context).date()
     return format_html(
-        '<time class="nowrap" datetime="{}" title="{}">{} UTC</time>',
+        '<time class="nowrap" datetime="{}" title="{}" data-at="{}">{} UTC</time>',
         moment.isoformat(timespec="seconds"),
         _utc(moment),
+        _milliseconds(moment),
         f"{moment:%H:%M}" if same_day else f"{moment:%d %b %H:%M}",
     )
 

@@ -61,7 +61,7 @@ def withdraw(talk: Talk, said: argparse.Namespace) -> Answer:
         found = find_request(person, said.request)
         requests.withdraw(found.pk, person, now)
         done = queries.request_for(person, found.pk)
-        return Answer(f"{done.label} is withdrawn.\n", shapes.request(done, now))
+        return Answer(f"{done.label} is withdrawn.\n", shapes.own_request(done, now))
 
 
 def answer_to(talk: Talk, sent: AccessRequest, *, wait: bool) -> Answer:
@@ -82,7 +82,7 @@ def answer_to(talk: Talk, sent: AccessRequest, *, wait: bool) -> Answer:
             text, status = f"{waiting.still_waits(sent.label, person)}\n", STOPPED
     with borrowed_db():
         row, now = queries.all_requests().get(pk=sent.pk), clock.now()
-        return Answer(text, shapes.request(row, now), status)
+        return Answer(text, shapes.own_request(row, now), status)
 
 
 def incident(talk: Talk, said: str | None, reason: str) -> UUID:

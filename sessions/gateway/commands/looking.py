@@ -40,7 +40,7 @@ def status(talk: Talk, said: argparse.Namespace) -> Answer:
             "now": now,
             "url": f"{url}/",
             "grants": [shapes.grant(grant, person, now) for grant in held],
-            "requests": [shapes.request(row, now) for row in asked],
+            "requests": [shapes.own_request(row, now) for row in asked],
             "waiting": [shapes.request(row, now) for row in waiting],
         }
     text = "\n".join(lines or [f"You hold no live grant. Request access here or at {url}/"])

@@ -84,6 +84,7 @@
   }
 
   function paint() {
+    document.querySelectorAll("time[data-at]").forEach(localise);
     document.querySelectorAll("time[data-until]").forEach(countdown);
     document.querySelectorAll("[data-nearly]").forEach(nearly);
     document.querySelectorAll("time[data-ago]").forEach(function (element) {
@@ -92,6 +93,18 @@
         element.textContent = text;
       }
     });
+  }
+
+  /* A moment in the reader's own zone; the title keeps UTC. Where the zone is UTC the page has it right already. */
+  function localise(element) {
+    var at = new Date(Number(element.dataset.at));
+    delete element.dataset.at;
+    if (at.getTimezoneOffset() === 0) { return; }
+    var today = new Date(now());
+    var same = at.toDateString() === today.toDateString();
+    var how = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZoneName: "short" };
+    if (!same) { how.day = "2-digit"; how.month = "short"; }
+    element.textContent = at.toLocaleString("en-GB", how);
   }
 
   function wake() {

@@ -160,7 +160,7 @@ def test_guesses_in_parallel_are_all_counted(committed: Scene) -> None:
 
 def test_a_recovery_code_in_parallel_counts_exactly_once(committed: Scene) -> None:
     with transaction.atomic():
-        codes = second_factor._fresh_recovery_codes(committed.cast.ada)
+        codes = second_factor.fresh_recovery_codes(committed.cast.ada)
     ada, now = committed.cast.ada, committed.now
     for code in codes[:3]:
         outcomes = race(*[partial(second_factor.use_recovery_code, ada, code, now)] * 3)

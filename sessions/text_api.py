@@ -20,7 +20,7 @@ from breakglass.domain.text import one_line
 from sessions import queries, shapes
 from sessions.models import Channel, SSHSession, TranscriptEntry
 from sessions.recording.spans import COMMAND
-from sessions.services import searching
+from sessions.services import reading, searching
 from sessions.services.searching import Found, Wanted
 
 router = Router(tags=["sessions"])
@@ -122,6 +122,8 @@ def list_commands(request: HttpRequest, ref: str, paging: Query[Paging]) -> dict
     seen = queries.session_for(person, find(SSHSession.objects.only("pk"), ref, "session", "S-").pk)
     demand(person, Verb.REPLAY_SESSION, queries.thing_of_session(seen))
     entries = list(queries.transcript_entries(seen).filter(kind=COMMAND))
+    if entries:
+        reading.note_viewed(seen, person, clock.now())
     rows: list[dict[str, Any]] = []
     for channel in Channel.objects.filter(session=seen).order_by("number"):
         inside = [entry for entry in entries if entry.channel == channel.number]

@@ -7,7 +7,7 @@ is shown the enrolment code to hand over. Neither of the two is the person. The 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.sessions.models import Session
@@ -16,14 +16,17 @@ from django_otp_webauthn.models import WebAuthnCredential
 
 from breakglass import doorbell
 from breakglass.domain.audit import AuditTag
-from breakglass.domain.permissions import ADMINISTRATORS, Verb
+from breakglass.domain.permissions import ADMINISTRATORS, Verb, may
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.domain.text import one_line
 from breakglass.models import FactorRecovery, Person, RecoveryCodes, TotpFactor
-from breakglass.queries import people_in, refuse_unless
+from breakglass.queries import actor_of, people_in, refuse_unless
 from breakglass.services import audit, enrolment, notices, second_factor, step_up
 from breakglass.services.enrolment import IssuedEnrolment
 from breakglass.services.step_up import Answer
+
+LIFE = timedelta(hours=24)
+"""A first word that nobody confirmed counts for so long."""
 
 
 def issue_code(person_id: UUID, by: Person, answer: Answer, now: datetime) -> IssuedEnrolment:
@@ -102,6 +105,7 @@ def confirm(recovery_id: UUID, by: Person, answer: Answer, now: datetime) -> Iss
         proof = step_up.verify(by, "confirm recovery", recovery.pk, answer, now)
         with transaction.atomic():
             Person.objects.select_for_update(no_key=True).get(pk=person.pk)
+            _refuse_gone(recovery, now)
             _decide(recovery, by, proof.name, True, now)
             _remove_factors(person, by, now)
             issued = enrolment.mint(person, by, now, factor=proof.name, recovery=recovery.pk)
@@ -125,6 +129,8 @@ def decline(recovery_id: UUID, by: Person, now: datetime) -> None:
 
 
 def _ask(person: Person, by: Person, reason: str, factor: str, now: datetime) -> FactorRecovery:
+    stale = FactorRecovery.objects.filter(person=person, decided_at=None, asked_at__lt=now - LIFE)
+    stale.update(decided_at=now)
     try:
         with transaction.atomic():
             made = FactorRecovery.objects.create(
@@ -217,7 +223,20 @@ def _refuse_same(person: Person, by: Person) -> None:
         raise refuse(RefusalCode.RECOVERY_TAKES_TWO, problem="you are the person")
 
 
+def _refuse_gone(recovery: FactorRecovery, now: datetime) -> None:
+    """The first word counts while whoever gave it may still give it, and for a day."""
+    asked_by = recovery.asked_by
+    if not may(actor_of(Person.objects.get(pk=asked_by.pk)), Verb.MANAGE_PEOPLE):
+        problem = f"{asked_by.get_full_name()}, who asked, may not ask for it any more"
+        raise refuse(RefusalCode.RECOVERY_TAKES_TWO, problem=problem)
+    if now - recovery.asked_at > LIFE:
+        raise refuse(
+            RefusalCode.RECOVERY_TAKES_TWO, problem="it was asked for more than a day ago; ask again"
+        )
+
+
 def _refuse_factor(person: Person) -> None:
-    if second_factor.has_factor(person):
+    # A passkey that was barred as a copy is a sign of an attack: one administrator isn't enough then either.
+    if second_factor.has_factor(person) or _remnants(person):
         problem = f"{person.username} has a second factor. When it is lost, ask for a recovery: it takes two of you."
         raise refuse(RefusalCode.BAD_INPUT, problem=problem)

@@ -20,6 +20,8 @@ _SIGNS: Final = re.compile(
 _MARKS: Final = (b"\\u001b", b',"c","', b',"r","')
 _SCREENS: Final = ("?47", "?1047", "?1049")
 MOST_CHANNELS: Final = 200
+MOST_DIGITS, MOST_MODES = 4, 64
+"""A terminal knows some forty modes; a hostile machine may name millions."""
 
 
 @dataclass
@@ -66,7 +68,8 @@ class Screens:
             screen.size = found["size"].decode()
         elif found["modes"] is not None:
             for number in found["modes"].decode().split(";"):
-                screen.modes[f"?{number}"] = f"\x1b[?{number}{found['set'].decode()}"
+                if len(number) <= MOST_DIGITS and len(screen.modes) < MOST_MODES:
+                    screen.modes[f"?{number}"] = f"\x1b[?{number}{found['set'].decode()}"
         elif found["region"] is not None:
             screen.modes["r"] = f"\x1b[{found['region'].decode()}r"
         elif found["set2"] is not None:

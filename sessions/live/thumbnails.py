@@ -31,7 +31,7 @@ class _Nobody:
     """A wall wants the screen alone."""
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
+        return lambda *_, **__: None
 
 
 class Thumbnail:
@@ -76,6 +76,10 @@ class Thumbnail:
     def columns(self) -> int:
         terminal = self._terminals.get(self._channel)
         return COLUMNS if terminal is None else int(terminal.columns)
+
+    def begin_anew(self) -> None:
+        """Forget what was drawn, and go on with what comes."""
+        self._terminals.clear()
 
     def close(self) -> None:
         self._file.close()
@@ -137,7 +141,7 @@ class Wall:
             for session_id, path in wanted.items():
                 thumbnail = self._one(session_id, path)
                 if thumbnail is not None:
-                    left -= thumbnail.look(max(1024, min(AT_ONCE, left)))
+                    left -= _looked(thumbnail, max(1024, min(AT_ONCE, left)))
                     found[session_id] = (thumbnail.columns, thumbnail.rows)
             return found
 
@@ -149,6 +153,15 @@ class Wall:
             except OSError:
                 return None
         return known
+
+
+def _looked(thumbnail: Thumbnail, most: int) -> int:
+    """As `look`; a screen that can't be drawn begins anew, and takes no other one with it."""
+    try:
+        return thumbnail.look(most)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+        thumbnail.begin_anew()
+        return most
 
 
 def _size(width: Any, height: Any) -> tuple[int, int]:

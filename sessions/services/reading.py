@@ -34,9 +34,14 @@ def open_transcript(session_id: UUID, person: Person, now: datetime, *, download
     session = session_for(person, session_id)
     transcript = Transcript.objects.filter(recording=recording, version__gt=0).first()
     if transcript is not None:
-        data = {"session": session.label, "download": download}
-        audit.record(AuditTag.TRANSCRIPT_VIEWED, actor=person, subject=session, now=now, data=data)
+        note_viewed(session, person, now, download=download)
     return Opened(session, transcript, transcript_entries(session))
+
+
+def note_viewed(session: SSHSession, person: Person, now: datetime, *, download: bool = False) -> None:
+    """That somebody read what was shown in a session, in the trail."""
+    data = {"session": session.label, "download": download}
+    audit.record(AuditTag.TRANSCRIPT_VIEWED, actor=person, subject=session, now=now, data=data)
 
 
 def as_text(session: SSHSession, transcript: Transcript, entries: Iterable[TranscriptEntry]) -> Iterator[str]:

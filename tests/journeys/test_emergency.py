@@ -150,7 +150,7 @@ def _review(stack: Stack, visit: Visit, tmp_path: Path) -> str:
 
 def _audit(visit: Visit, session: str) -> None:
     otto = visit("otto", "/audit/?actor=vera")
-    expect(otto.get_by_text(session).first).to_be_visible()
+    expect(otto.get_by_text(session).locator("visible=true").first).to_be_visible()
     expect(otto.get_by_text("recording viewed").first).to_be_visible()
     expect(otto.get_by_text("review signed").first).to_be_visible()
     otto.get_by_role("button", name="Walk the whole chain").click()

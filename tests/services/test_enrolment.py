@@ -12,6 +12,7 @@ from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import Client
+from django_otp_webauthn.models import WebAuthnCredential
 
 from breakglass import clock
 from breakglass.demo import totp
@@ -193,6 +194,31 @@ def test_one_administrator_alone_recovers_nobody(cast: Cast, time: FrozenClock) 
         recovery.ask(cast.rita.pk, cast.admin, "Again.", cast.code("admin", time.now), time.now)
     assert second_factor.has_app(cast.rita)
     assert last("recovery:refused").actor_name == "admin"
+
+
+def test_the_first_word_counts_while_who_gave_it_may_and_for_a_day(cast: Cast, time: FrozenClock) -> None:
+    anna, key = _second_administrator(time)
+    asked = recovery.ask(cast.rita.pk, cast.admin, "At the gate.", cast.code("admin", time.now), time.now)
+    people.disable(cast.admin, by=None, now=time.now)
+    with refused(Code.RECOVERY_TAKES_TWO):
+        recovery.confirm(asked.pk, anna, key.get(_challenge(anna, asked, time)), time.now)
+    people.enable(cast.admin, by=None, now=time.now)
+    time.forward(seconds=25 * 3600)
+    with refused(Code.RECOVERY_TAKES_TWO):
+        recovery.confirm(asked.pk, anna, key.get(_challenge(anna, asked, time)), time.now)
+    assert second_factor.has_app(cast.rita)
+    anew = recovery.ask(cast.rita.pk, cast.admin, "Again.", cast.code("admin", time.now), time.now)
+    recovery.confirm(anew.pk, anna, key.get(_challenge(anna, anew, time)), time.now)
+    assert not second_factor.has_app(cast.rita)
+
+
+def test_a_barred_passkey_takes_two_administrators_as_well(cast: Cast, time: FrozenClock) -> None:
+    nell = _newcomer(time)
+    give_passkey(nell, time.now)
+    WebAuthnCredential.objects.filter(user=nell).update(confirmed=False)
+    assert not second_factor.has_factor(nell)
+    with refused(Code.BAD_INPUT):
+        recovery.issue_code(nell.pk, cast.admin, cast.code("admin", time.now), time.now)
 
 
 def test_an_administrator_doesnt_confirm_their_own_recovery(cast: Cast, time: FrozenClock) -> None:

@@ -9,7 +9,7 @@ from axes.models import AccessAttempt
 from django.urls import reverse
 
 from breakglass import clock
-from breakglass.models import ApiToken, AuditEvent, Person
+from breakglass.models import AccessRequest, ApiToken, AuditEvent, Person
 from breakglass.web.office import office, shown_fields
 from sessions.models import ChatMessage, Recording, Review, TranscriptEntry
 from sessions.web import office as _of_the_data_plane  # noqa: F401 - registers its models
@@ -97,3 +97,20 @@ def test_a_lock_out_is_lifted_on_record(scene: Scene, enter: Enter) -> None:
     assert not AccessAttempt.objects.filter(pk=row.pk).exists()
     told = AuditEvent.objects.get(tag="web:login:unlocked")
     assert b"192.0.2.9" in bytes(told.body)
+
+
+@pytest.mark.parametrize(
+    "asked", ["password__startswith=a", "username=rita", "totpfactor__last_step__gt=0", "match_number=14"]
+)
+def test_no_column_answers_questions_about_what_is_in_it(scene: Scene, enter: Enter, asked: str) -> None:
+    """A filter by a column that isn't shown would tell it letter by letter."""
+    for model in models():
+        answer = enter("admin").get(path_of(model, "changelist") + f"?{asked}")
+        assert answer.status_code in (302, 400, 422), model
+        break
+    whole = enter("admin").get(path_of(Person, "changelist") + f"?{asked}")
+    assert whole.status_code in (302, 400, 422)
+
+
+def test_the_number_that_an_approver_must_be_told_is_not_there() -> None:
+    assert "match_number" not in {field.name for field in shown_fields(AccessRequest)}

@@ -168,6 +168,15 @@ def test_a_flood_is_joined_near_its_end(tmp_path: Path) -> None:
     assert thumbnail.rows[-1].startswith("line 019999")
 
 
+def test_many_lines_at_once_leave_the_others_on_the_wall(tmp_path: Path, scene: Scene) -> None:
+    bulk, quiet = tmp_path / "bulk.cast", tmp_path / "quiet.cast"
+    draw(bulk, "".join(f"line {n} of a log that came in one piece\r\n" for n in range(200)))
+    draw(quiet, "operator$ ")
+    found = Wall().look({scene.ended_session: bulk, scene.live_session: quiet})
+    assert found[scene.live_session][1] == ["operator$"]
+    assert found[scene.ended_session][1][-1].startswith("line 199")
+
+
 def test_a_torn_line_waits_for_its_rest(tmp_path: Path) -> None:
     path = tmp_path / "torn.cast"
     line = asciicast.event_line(1, "o", "whole\r\n")

@@ -1,7 +1,8 @@
 """Second factors: enrolling, verifying once, recovery. TOTP follows RFC 6238 by django-otp's arithmetic.
 
-A wrong code slows only that device, at most 32 s at a time: guessing stays hopeless (about six tries in 32 s against
-a million codes) and nobody can lock a responder out for longer than that.
+A wrong code of somebody who is logged in, or whose ssh key was taken, slows only that device, at most 32 s at a time:
+guessing stays hopeless (in the long run two tries a minute against a million codes). Who gave no more than a password is
+counted elsewhere (`services/half_logins.py`), so that a password's thief never holds a responder's own codes up.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def verify(person: Person, code: str, now: datetime) -> FactorProof:
     if not code.strip():
         raise refuse(RefusalCode.SECOND_FACTOR_REQUIRED)
     with transaction.atomic():
-        outcome = _verify_locked(person, code, now)
+        outcome = _verify_locked(person, code, now, counts=True)
     if isinstance(outcome, Refused):
         audit.record_refusal(AuditTag.FACTOR_REFUSED, outcome, actor=person, subject=person, now=now)
         raise outcome
@@ -133,28 +134,19 @@ def verify(person: Person, code: str, now: datetime) -> FactorProof:
 def use_recovery_code(person: Person, code: str, now: datetime) -> FactorProof:
     """As `verify`, with a recovery code. For login only; a decision needs the authenticator app."""
     with transaction.atomic():
-        device = RecoveryCodes.objects.select_for_update().filter(user=person, confirmed=True).first()
-        if device is None:
-            raise refuse(RefusalCode.SECOND_FACTOR_REQUIRED)
-        outcome: FactorProof | Refused
-        blocked = _blocked(device, now)
-        used = 0
-        if blocked is None:
-            used = RecoveryCode.objects.filter(device=device, sha256=_hash(code), used_at=None).update(
-                used_at=now
-            )
-        if blocked is not None:
-            outcome = blocked
-        elif used:
-            _forgive(device)
-            outcome = FactorProof(f"recovery:{device.pk}:{_hash(code)[:12]}", device.persistent_id, now)
-            audit.append(AuditTag.RECOVERY_CODE_USED, actor=person, subject=person, now=now)
-        else:
-            outcome = _count_failure(device, now, RefusalCode.SECOND_FACTOR_WRONG)
+        outcome = _recovery_locked(person, code, now, counts=True)
     if isinstance(outcome, Refused):
         audit.record_refusal(AuditTag.FACTOR_REFUSED, outcome, actor=person, subject=person, now=now)
         raise outcome
     return outcome
+
+
+def check(person: Person, code: str, now: datetime, *, recovery: bool) -> FactorProof | Refused:
+    """As `verify` or `use_recovery_code`, in the caller's transaction, and for a caller who counts failures itself: the
+    device's own counter isn't asked and doesn't move, and a failure is not written."""
+    if recovery:
+        return _recovery_locked(person, code, now, counts=False)
+    return _verify_locked(person, code, now, counts=False)
 
 
 def recovery_codes_left(person: Person) -> int:
@@ -169,24 +161,41 @@ def current_code(person: Person, now: datetime) -> str:
     return f"{totp.token():06d}"
 
 
-def _verify_locked(person: Person, code: str, now: datetime) -> FactorProof | Refused:
+def _verify_locked(person: Person, code: str, now: datetime, *, counts: bool) -> FactorProof | Refused:
     device = TotpFactor.objects.select_for_update().filter(user=person, confirmed=True).first()
     if device is None:
         return refuse(RefusalCode.SECOND_FACTOR_REQUIRED)
-    blocked = _blocked(device, now)
+    blocked = _blocked(device, now) if counts else None
     if blocked is not None:
         return blocked
     secret = vault.decrypt(bytes(device.secret), PURPOSE)
     step = _matching_step(secret, code, now, after=device.last_step)
     if step is None:
         used = _matching_step(secret, code, now, after=-1) is not None
-        return _count_failure(
-            device, now, RefusalCode.SECOND_FACTOR_USED if used else RefusalCode.SECOND_FACTOR_WRONG
-        )
+        no = RefusalCode.SECOND_FACTOR_USED if used else RefusalCode.SECOND_FACTOR_WRONG
+        return _count_failure(device, now, no) if counts else refuse(no)
     device.last_step = step
     device.save(update_fields=("last_step",))
-    _forgive(device)
+    if counts:
+        _forgive(device)
     return FactorProof(f"totp:{device.pk}:{step}", device.persistent_id, now)
+
+
+def _recovery_locked(person: Person, code: str, now: datetime, *, counts: bool) -> FactorProof | Refused:
+    device = RecoveryCodes.objects.select_for_update().filter(user=person, confirmed=True).first()
+    if device is None:
+        return refuse(RefusalCode.SECOND_FACTOR_REQUIRED)
+    blocked = _blocked(device, now) if counts else None
+    if blocked is not None:
+        return blocked
+    unused = RecoveryCode.objects.filter(device=device, sha256=_hash(code), used_at=None)
+    if not unused.update(used_at=now):
+        no = RefusalCode.SECOND_FACTOR_WRONG
+        return _count_failure(device, now, no) if counts else refuse(no)
+    if counts:
+        _forgive(device)
+    audit.append(AuditTag.RECOVERY_CODE_USED, actor=person, subject=person, now=now)
+    return FactorProof(f"recovery:{device.pk}:{_hash(code)[:12]}", device.persistent_id, now)
 
 
 def _matching_step(secret: bytes, code: str, now: datetime, *, after: int) -> int | None:

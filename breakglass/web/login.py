@@ -23,7 +23,7 @@ from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refusal
 from breakglass.models import Person
-from breakglass.services import audit, passkeys, second_factor
+from breakglass.services import audit, half_logins, passkeys, second_factor
 from breakglass.services.challenges import Purpose
 from breakglass.services.passkeys import Assertion
 from breakglass.services.proof import FactorProof
@@ -138,10 +138,10 @@ def _second_factor(request: HttpRequest, person: Person, form: RecoveryForm | Lo
     """What was given is right, and used up by this."""
     now = clock.now()
     if isinstance(form, RecoveryForm):
-        return second_factor.use_recovery_code(person, form.cleaned_data["code"], now)
+        return half_logins.verify(person, form.cleaned_data["code"], _address(request), now, recovery=True)
     answer = form.answer
     if isinstance(answer, str):
-        return second_factor.verify(person, answer, now)
+        return half_logins.verify(person, answer, _address(request), now)
     return passkeys.verify(_purpose(request, person), person, answer, now)[1]
 
 

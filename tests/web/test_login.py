@@ -10,7 +10,7 @@ from django.test import Client
 
 from breakglass.demo import totp
 from breakglass.models import AuditEvent, Person, RecoveryCode, TotpFactor
-from breakglass.services import enrolment, people
+from breakglass.services import enrolment, people, second_factor
 from tests.support.cast import Cast
 from tests.support.clock import FrozenClock
 
@@ -94,10 +94,31 @@ def test_a_code_counts_once(cast: Cast, at: FrozenClock) -> None:
 def test_wrong_codes_are_throttled_with_the_time_to_wait(cast: Cast, at: FrozenClock) -> None:
     client = Client()
     client.post("/login/", {"username": "rita", "password": cast.password("rita")})
-    for _ in range(5):
+    for _ in range(6):
         answer = client.post("/login/second/", {"code": cast.wrong_code("rita", at.now)})
     assert answer.status_code == 429
     assert re.search(rb"Try again in \d+ s", answer.content)
+
+
+def test_a_thief_of_the_password_holds_up_nobodys_own_codes(cast: Cast, at: FrozenClock) -> None:
+    """Neither the step-ups of a full login, nor ssh, nor the person's login from elsewhere, by app or recovery code."""
+    thief = _half(cast, "203.0.113.9")
+    for way in ("/login/second/", "/login/second/?recovery=1"):
+        for _ in range(8):
+            answer = thief.post(way, {"code": cast.wrong_code("rita", at.now)}, REMOTE_ADDR="203.0.113.9")
+    assert answer.status_code == 429
+    assert second_factor.verify(cast.rita, cast.code("rita", at.now), at.now).at == at.now
+    at.forward(seconds=30)
+    home = _half(cast, "10.0.0.1")
+    assert home.post("/login/second/", {"code": cast.code("rita", at.now)}, REMOTE_ADDR="10.0.0.1")[
+        "Location"
+    ]
+
+
+def _half(cast: Cast, address: str) -> Client:
+    client = Client()
+    assert _password(client, "rita", cast.password("rita"), address) == 302
+    return client
 
 
 def test_the_second_step_is_open_for_ten_minutes_only(cast: Cast, at: FrozenClock) -> None:

@@ -38,7 +38,7 @@ def retain() -> None:
 def seal(session_id: str) -> None:
     """Seal one recording, and have it rendered."""
     services.seal_recording(UUID(session_id), clock.now())
-    later.ask("sessions.render")
+    later.ask("sessions.render", expires=15)
 
 
 @shared_task(name="sessions.render")

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 
-from breakglass import clock, doorbell, later
+from breakglass import clock, doorbell, later, passes
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.message import harmless, harmless_line
 from breakglass.domain.text import one_line, plain
@@ -65,11 +65,16 @@ def queue(
             _another_way(notice, now)
     if rows:
         doorbell.ring("inbox", about=topic)
-        later.ask("breakglass.send_notices")
+        later.ask("breakglass.send_notices", expires=10)
 
 
 def deliver_due(now: datetime) -> int:
-    """Send what is due, each delivery at most once at a time. Returns how many went."""
+    """Send what is due, each delivery at most once at a time. Returns how many went; none while another pass is on."""
+    with passes.alone("notices") as mine:
+        return _deliver(now) if mine else 0
+
+
+def _deliver(now: datetime) -> int:
     due = NoticeDelivery.objects.filter(
         sent_at=None, next_try_at__lte=now, notice__created_at__gt=now - GIVE_UP
     ).select_related("notice__person", "route")
@@ -174,7 +179,7 @@ def _another_way(notice: Notice, now: datetime, but: NoticeRoute | None = None) 
     for route in _ways_left(notice, now):
         if (route.pk if route else None) not in taken:
             NoticeDelivery.objects.create(notice=notice, route=route, next_try_at=now)
-            later.ask("breakglass.send_notices")
+            later.ask("breakglass.send_notices", expires=10)
             return True
     return False
 

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Q
 
-from breakglass import clock
+from breakglass import clock, passes
 from sessions.models import Channel, Recording, Transcript, TranscriptEntry
 from sessions.recording import rendering
 from sessions.recording.keyring import KeyUnavailable
@@ -33,7 +33,8 @@ READY: Final = (RecordingState.SEALED, RecordingState.RECOVERED)
 AGAIN: Final = timedelta(minutes=10)
 """When what couldn't be read, because its store or key was away, is tried again."""
 AT_ONCE: Final = 50
-SECONDS_AT_ONCE: Final = 60.0
+SECONDS_AT_ONCE: Final = 5.0
+"""After so long no other is begun: the worker has more urgent things to do."""
 
 # What pyte, or we, may stumble over in a recording made to hurt. It costs that transcript, and is said.
 _STUMBLES = (
@@ -48,7 +49,13 @@ _STUMBLES = (
 
 
 def render_due(now: datetime) -> int:
-    """Render what is sealed and has no transcript of this version. Returns how many were rendered."""
+    """Render what is sealed and has no transcript of this version. Returns how many were rendered; none while
+    another pass is on."""
+    with passes.alone("rendering") as mine:
+        return _render_due(now) if mine else 0
+
+
+def _render_due(now: datetime) -> int:
     none = Q(transcript=None)
     old = Q(transcript__version__lt=rendering.VERSION) & (
         Q(transcript__version__gt=0) | Q(transcript__rendered_at__lt=now - AGAIN)

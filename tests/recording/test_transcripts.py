@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from breakglass import passes
 from breakglass.domain.audit import AuditTag
 from breakglass.models import AuditEvent, Grant, Person
 from sessions import services
@@ -166,6 +167,13 @@ def test_a_recording_out_of_reach_is_rendered_later(scene: Scene, grant: Grant) 
     assert transcripts.render_due(scene.now) == 0, "not at once again"
     assert transcripts.render_due(scene.now + timedelta(minutes=11)) == 1
     assert transcript_entries(session).get().output == "fine"
+
+
+def test_one_pass_renders_at_a_time(scene: Scene, grant: Grant) -> None:
+    recorded(scene, grant, [b"fine"])
+    with passes.alone("rendering"):
+        assert transcripts.render_due(scene.now) == 0
+    assert transcripts.render_due(scene.now) == 1
 
 
 def test_who_finds_what_is_who_may_replay_or_see_it(

@@ -96,16 +96,17 @@ def mark_seen(person: Person, now: datetime) -> None:
 
 def add_way(person: Person, name: str, address: str, now: datetime) -> NoticeRoute:
     """As `notice_routes.add`, and the person is told on the ways that they had before: somebody else may have done it."""
+    fit = notice_routes.checked(person, name, address)
     with transaction.atomic():
         queue(
             [person],
             topic=f"person:{person.pk}",
             subject="Your notices go one more way from now on",
-            body=f"{name} was added to your ways for notices. Was it not you? Remove it, and call an administrator.",
+            body=f"{fit.name} was added to your ways for notices. Was it not you? Remove it, and call an administrator.",
             path="/profile/notices/",
             now=now,
         )
-        return notice_routes.add(person, name, address, now)
+        return notice_routes.write(person, fit, now)
 
 
 def remove_way(person: Person, route_id: UUID, now: datetime) -> None:

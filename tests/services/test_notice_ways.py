@@ -13,7 +13,7 @@ import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 
 from breakglass.domain.refusals import RefusalCode
 from breakglass.models import AuditEvent, Notice, NoticeDelivery, NoticeRoute, Person
@@ -309,6 +309,21 @@ def test_a_new_way_is_told_on_the_old_ones(cast: Cast, house: Any, chat: Receive
     with refused(RefusalCode.BAD_INPUT):
         notices.add_way(cast.ada, "my phone", chat.address, NOON)
     assert Notice.objects.count() == 1
+
+
+def test_an_address_is_tried_while_no_transaction_waits_for_it(
+    cast: Cast, house: Any, chat: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds: on SQLite nobody could write meanwhile."""
+    outside, deep = len(connection.savepoint_ids), []
+
+    def deliver(letter: Letter, *rest: Any) -> str:
+        deep.append(len(connection.savepoint_ids))
+        return ""
+
+    monkeypatch.setattr(courier, "deliver", deliver)
+    notices.add_way(cast.ada, "my phone", chat.address, NOON)
+    assert deep == [outside]
 
 
 def test_after_a_day_it_is_given_up_but_still_shown(cast: Cast, settings: Any) -> None:

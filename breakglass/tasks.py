@@ -6,19 +6,21 @@ from uuid import UUID
 
 from celery import shared_task
 
-from breakglass import clock
+from breakglass import clock, passes
 from breakglass.services import extensions, grants, notices, override, requests
 
 
 @shared_task(name="breakglass.sweep")
 def sweep() -> None:
     """Write down what the clock has ended. Runs every few seconds, whatever happened to the scheduled tasks."""
-    now = clock.now()
-    grants.expire_due(now)
-    requests.escalate_due(now)
-    override.offer_due(now)
-    requests.lapse_due(now)
-    extensions.withdraw_moot(now)
+    services = (
+        grants.expire_due,
+        requests.escalate_due,
+        override.offer_due,
+        requests.lapse_due,
+        extensions.withdraw_moot,
+    )
+    passes.each(services, clock.now())
 
 
 @shared_task(name="breakglass.end_grant")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from breakglass import clock, later
+from breakglass import clock, later, passes
 from sessions import services
 from sessions.services import search_index, transcripts, watching
 
@@ -14,12 +14,14 @@ from sessions.services import search_index, transcripts, watching
 @shared_task(name="sessions.sweep")
 def sweep() -> None:
     """Seal what has ended, open and chase reviews."""
-    now = clock.now()
-    watching.sweep(now)
-    services.seal_due(now)
-    services.open_due_reviews(now)
-    services.chase_overdue(now)
-    services.escalate_overdue(now)
+    parts = (
+        watching.sweep,
+        services.seal_due,
+        services.open_due_reviews,
+        services.chase_overdue,
+        services.escalate_overdue,
+    )
+    passes.each(parts, clock.now())
 
 
 @shared_task(name="sessions.store")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from breakglass import clock, doorbell
+from breakglass import clock, doorbell, passes
 from breakglass.domain import overrides, policy
 from breakglass.domain.approvals import Decision, Verdict
 from breakglass.domain.audit import AuditTag
@@ -25,6 +26,7 @@ from breakglass.queries import (
     all_requests,
     approvers_of,
     people_in,
+    person_lock,
     spec_of,
     thing_of_request,
 )
@@ -42,7 +44,7 @@ def decide(request_id: UUID, person: Person, answer: Answer, reason: str, now: d
     """A supervisor says yes alone: the grant is issued, or made longer, in the same transaction, and everybody is told.
 
     Raises Refused (audited): `own_request` first of all, `not_allowed` for who is no supervisor, `already_decided`,
-    `override_not_offered`, `override_too_early`, `override_blocked`, `request_lapsed`, `request_not_pending`,
+    `override_not_offered`, `override_too_early`, `override_blocked`, `request_lapsed`, `request_not_pending`, `locked`,
     `reason_missing`, whatever the second factor says, and what stands against the request now.
     """
     request = _requests().filter(pk=request_id).first()
@@ -73,7 +75,7 @@ def objection(request: AccessRequest, person: Person, now: datetime) -> Refusal 
             requests.refuse_decided(request, now)
         except Refused as no:
             return no.refusal
-    return found
+    return found or person_lock(person)
 
 
 def facts_of(request: AccessRequest, overdue: str) -> OverrideFacts:
@@ -151,11 +153,12 @@ def waiting_for(person: Person, now: datetime) -> list[AccessRequest]:
 def offer_due(now: datetime) -> int:
     """Tell the supervisors of what they may decide alone from now on. Once each; returns how many."""
     pending = _requests().filter(state=RequestState.PENDING, escalates_at__lte=now, lapses_at__gt=now)
-    due = [request for request in pending[:LOOKED_AT] if opens_at(request) <= now and not why_never(request)]
-    return sum(_offer(request, now) for request in due)
+    return passes.count(partial(_offer, now=now), pending[:LOOKED_AT])
 
 
 def _offer(request: AccessRequest, now: datetime) -> bool:
+    if opens_at(request) > now or why_never(request):
+        return False
     with transaction.atomic():
         locked = AccessRequest.objects.select_for_update(no_key=True)
         if not locked.filter(pk=request.pk, state=RequestState.PENDING).exists():

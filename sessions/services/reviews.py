@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from breakglass import passes
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.grants import ENDED, GrantState
 from breakglass.domain.permissions import ADMINISTRATORS, AUDITORS, REVIEWERS
@@ -72,33 +74,35 @@ def escalate_overdue(now: datetime) -> int:
     """Tell auditors and administrators of what is overdue, with the names of who could sign it. Once each; returns how
     many."""
     overdue = Review.objects.filter(state=ReviewState.DUE, due_at__lte=now, escalated_at=None)
-    count = 0
-    for review in overdue.select_related("grant__person", "grant__playbook", "reviewer")[:200]:
-        with transaction.atomic():
-            unescalated = Review.objects.filter(pk=review.pk, state=ReviewState.DUE, escalated_at=None)
-            if not unescalated.update(escalated_at=now):
-                continue
-            fit = [person for person in able(review) if person.pk != review.reviewer_id]
-            names = ", ".join(person.get_full_name() for person in fit)
-            data = {"grant": review.grant_id, "due": review.due_at, "reviewers": [p.username for p in fit]}
-            audit.append(AuditTag.REVIEW_ESCALATED, actor=None, subject=review, now=now, data=data)
-            who = (
-                f"It could be signed by: {names}."
-                if names
-                else "Nobody can sign it: every reviewer asked, approved, or has signed already. Name another reviewer."
-            )
-            name, due = review.grant.person.get_full_name(), f"{review.due_at:%Y-%m-%d %H:%M} UTC"
-            notices.queue(
-                people_in([AUDITORS, ADMINISTRATORS]),
-                topic=f"review:{review.pk}",
-                subject=f"Nobody has reviewed {name}, {review.grant.playbook.title}",
-                body=f"The review was due at {due}. {who}\nUntil it is signed {name} gets no override, and the incident "
-                "stays open.",
-                path=f"/reviews/{review.pk}/",
-                now=now,
-            )
-        count += 1
-    return count
+    rows = overdue.select_related("grant__person", "grant__playbook", "reviewer")[:200]
+    return passes.count(partial(_escalate, now=now), rows)
+
+
+def _escalate(review: Review, now: datetime) -> bool:
+    with transaction.atomic():
+        unescalated = Review.objects.filter(pk=review.pk, state=ReviewState.DUE, escalated_at=None)
+        if not unescalated.update(escalated_at=now):
+            return False
+        fit = [person for person in able(review) if person.pk != review.reviewer_id]
+        names = ", ".join(person.get_full_name() for person in fit)
+        data = {"grant": review.grant_id, "due": review.due_at, "reviewers": [p.username for p in fit]}
+        audit.append(AuditTag.REVIEW_ESCALATED, actor=None, subject=review, now=now, data=data)
+        who = (
+            f"It could be signed by: {names}."
+            if names
+            else "Nobody can sign it: every reviewer asked, approved, or has signed already. Name another reviewer."
+        )
+        name, due = review.grant.person.get_full_name(), f"{review.due_at:%Y-%m-%d %H:%M} UTC"
+        notices.queue(
+            people_in([AUDITORS, ADMINISTRATORS]),
+            topic=f"review:{review.pk}",
+            subject=f"Nobody has reviewed {name}, {review.grant.playbook.title}",
+            body=f"The review was due at {due}. {who}\nUntil it is signed {name} gets no override, and the incident "
+            "stays open.",
+            path=f"/reviews/{review.pk}/",
+            now=now,
+        )
+    return True
 
 
 def _was_override(grant: Grant) -> bool:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from breakglass.domain.refusals import RefusalCode as Code
-from breakglass.models import Grant, Notice
+from breakglass.models import Grant, Notice, Person
 from breakglass.services import grants, people
 from sessions import services
 from sessions.models import Finding, Review
 from sessions.queries import reviews_to_sign
-from sessions.services import coverage, findings
+from sessions.services import coverage, findings, reviews
 from sessions.services.findings import FindingForm
 from tests.services import stage
 from tests.services.racing import race, sound_trail, tally
@@ -290,6 +290,20 @@ def test_what_is_overdue_is_escalated_once_with_the_names_of_who_could_sign(
     assert {notice.person.username for notice in told if notice.person} == {"otto", "admin"}
     assert all("Vera Moreau" in notice.body and "Nora Lindqvist" in notice.body for notice in told)
     assert set(last("review:escalated").data["reviewers"]) == {"vera", "nora"}
+
+
+def test_an_overdue_one_that_cannot_be_told_of_holds_up_no_other(
+    scene: Scene, review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays due: the next pass tries it again."""
+
+    def stumble(review: Review) -> list[Person]:
+        raise KeyError("a group of old")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reviews, "able", stumble)
+        assert services.escalate_overdue(review.due_at) == 0
+    assert services.escalate_overdue(review.due_at) == 1
 
 
 def test_where_nobody_could_sign_that_is_said(scene: Scene) -> None:

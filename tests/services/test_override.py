@@ -212,6 +212,23 @@ def test_supervisors_are_told_once_when_the_time_has_come(scene: Scene) -> None:
     assert override.offer_due(request.lapses_at) == 0
 
 
+def test_one_that_cannot_be_looked_at_holds_up_no_other(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.playbook(**ALLOWED)
+    bad, good = scene.asked(), scene.asked()
+    why_never = override.why_never
+
+    def stumble(request: AccessRequest) -> str:
+        if request.pk == bad.pk:
+            raise KeyError("a playbook of old")
+        return why_never(request)
+
+    monkeypatch.setattr(override, "why_never", stumble)
+    assert override.offer_due(scene.now + timedelta(minutes=10)) == 1
+    assert Notice.objects.filter(topic=f"override:{good.pk}").count() == 1
+
+
 def test_nothing_is_offered_where_it_isnt_allowed(scene: Scene) -> None:
     unanswered(scene, override_allowed=False)
     assert override.offer_due(scene.now) == 0

@@ -12,9 +12,12 @@ import pytest
 from django.core import mail
 from django.db import OperationalError, transaction
 
-from breakglass import doorbell, later, passes
+from breakglass import doorbell, later, passes, tasks
 from breakglass.models import Person
-from breakglass.services import notices
+from breakglass.services import extensions, grants, notices
+from sessions import services as data_plane
+from sessions import tasks as data_tasks
+from sessions.services import watching
 from tests.support.cast import Cast
 from tests.support.clock import NOON
 
@@ -88,6 +91,20 @@ def test_what_one_service_raises_stops_no_other() -> None:
 
     passes.each((bad, ran.append), NOON)
     assert ran == [NOON]
+
+
+def test_a_bad_service_stops_no_other_of_the_sweeps(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bad(now: datetime) -> None:
+        raise ZeroDivisionError
+
+    ran: list[str] = []
+    monkeypatch.setattr(grants, "expire_due", bad)
+    monkeypatch.setattr(extensions, "withdraw_moot", lambda now: ran.append("moot"))
+    monkeypatch.setattr(watching, "sweep", bad)
+    monkeypatch.setattr(data_plane, "escalate_overdue", lambda now: ran.append("overdue"))
+    tasks.sweep()
+    data_tasks.sweep()
+    assert ran == ["moot", "overdue"]
 
 
 def test_one_bad_row_stops_no_other_but_the_database_away_does() -> None:

@@ -15,7 +15,7 @@ from breakglass.domain.approvals import Verdict
 from breakglass.domain.grants import ENDED, GrantState
 from breakglass.domain.permissions import Actor, Thing, Verb
 from breakglass.domain.policy import ChannelKind, LockKind
-from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.domain.refusals import Refusal, RefusalCode, refuse
 from breakglass.domain.requests import RequestState
 from breakglass.models import (
     AccessRequest,
@@ -245,6 +245,11 @@ def lock_facts() -> tuple[policy.LockFacts, ...]:
         policy.LockFacts(LockKind(lock.kind), lock.subject, lock.reason)
         for lock in Lock.objects.filter(lifted_at=None)
     )
+
+
+def person_lock(person: Person) -> Refusal | None:
+    """As `policy.person_lock`, fresh from the database."""
+    return policy.person_lock(lock_facts(), person.pk)
 
 
 # --- things, for permissions

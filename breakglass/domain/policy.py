@@ -402,6 +402,11 @@ class _Subjects:
     assets: frozenset[str] = field(default_factory=frozenset)
 
 
+def person_lock(locks: tuple[LockFacts, ...], person_id: UUID) -> Refusal | None:
+    """What stands against this person's saying yes to anything, or escorting anybody: a lock on them, or on everything."""
+    return _lock_objection(locks, _Subjects(person=str(person_id), playbook="", incident=""))
+
+
 def _lock_objection(locks: tuple[LockFacts, ...], subjects: _Subjects) -> Refusal | None:
     for lock in locks:
         if _lock_applies(lock, subjects):

@@ -20,7 +20,9 @@ from breakglass.queries import (
     actor_of,
     approvers_of,
     decisions_on,
+    lock_facts,
     person_facts,
+    person_lock,
     rule_of,
     submit_facts,
     thing_of_request,
@@ -43,7 +45,7 @@ def approve(
     """Say yes. When the playbook's quorum is reached the grant is issued, or made longer, in the same transaction.
 
     Raises Refused (audited): `own_request` first of all, then `not_an_approver`, `already_decided`,
-    `request_lapsed`, `request_not_pending`, whatever the second factor says, and what stands against the request now.
+    `request_lapsed`, `request_not_pending`, `locked`, whatever the second factor says, and what stands against the request now.
     `number`: what the approver says that the requester sees; a wrong one is `match_number_wrong` and uses no factor up.
     """
     return _decide(request_id, person, answer, comment, Verdict.APPROVED, now, number)
@@ -106,6 +108,10 @@ def _refuse_unfit(
     if verdict is Verdict.DENIED and not comment:
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why: the requester reads it.", needs=("comment",))
     if verdict is Verdict.APPROVED:
+        # Whoever is locked out may still say no.
+        locked = person_lock(person)
+        if locked is not None:
+            raise Refused(locked)
         refuse_standing(request, now)
 
 
@@ -162,9 +168,15 @@ def _commit(
 
 
 def _standing(request: AccessRequest) -> list[approvals.Decision]:
-    """The decisions of whoever could decide today: a yes of an account that was disabled since makes no grant."""
+    """The decisions of whoever could decide today: a yes of an account that was disabled or locked since makes no grant."""
+    locks = lock_facts()
     able = {person.pk for person in approvers_of(request)}
-    return [decision for decision in decisions_on(request) if decision.person_id in able]
+    return [
+        decision
+        for decision in decisions_on(request)
+        if decision.person_id in able
+        and (decision.verdict is Verdict.DENIED or policy.person_lock(locks, decision.person_id) is None)
+    ]
 
 
 def _tally(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db.models import F, FilteredRelation, OuterRef, Q, Subquery
 
+from breakglass.domain.policy import person_lock
 from breakglass.models import Person
+from breakglass.queries import lock_facts
 from sessions.gateway.company import Said, Seen
 from sessions.gateway.relay import printable
 from sessions.models import ChatMessage, SSHSession
@@ -39,8 +43,8 @@ class Beside:
 
 
 def ask(sessions: Collection[LiveSession], now: datetime) -> dict[UUID, Beside]:
-    """Those that stand as open in the books and that nobody asked to end: one question for all of them, and one more
-    where an escort watches, or something was written. The caller has borrowed a connection."""
+    """Those that stand as open in the books and that nobody asked to end: one question for all of them, two more where an
+    escort watches, and one where something was written. The caller has borrowed a connection."""
     living = {session.facts.session_id: session for session in sessions}
     rows = _rows(living)
     found: dict[UUID, Beside] = {}
@@ -77,7 +81,7 @@ def _frozen(row: dict[str, Any]) -> str:
 
 
 def _seen(row: dict[str, Any], session: LiveSession, able: dict[UUID, frozenset[str]]) -> Seen:
-    """Who was an escort when they began is none any more when they left the group, or were disabled."""
+    """Who was an escort when they began is none any more when they left the group, or were disabled or locked out."""
     groups = able.get(row["there__person_id"], frozenset())
     is_escort = bool(row["there__escort"]) and bool(groups & session.facts.escorts)
     kiosk = f"the wallboard {row['there__kiosk__name']}"
@@ -86,13 +90,15 @@ def _seen(row: dict[str, Any], session: LiveSession, able: dict[UUID, frozenset[
 
 
 def _able(people: Iterable[UUID | None]) -> dict[UUID, frozenset[str]]:
-    """The groups of these people today; nobody who is disabled."""
+    """The groups of these people today; nobody who is disabled or locked out."""
     ids = {pk for pk in people if pk is not None}
     groups: dict[UUID, set[str]] = {}
     if ids:
         rows = Person.objects.filter(pk__in=ids, is_active=True).order_by()
         for pk, name in rows.values_list("pk", "groups__name"):
             groups.setdefault(pk, set()).add(name)
+        locks = lock_facts()
+        groups = {pk: names for pk, names in groups.items() if person_lock(locks, pk) is None}
     return {pk: frozenset(names) for pk, names in groups.items()}
 
 
@@ -100,9 +106,9 @@ def _hear(living: dict[UUID, LiveSession], found: dict[UUID, Beside]) -> None:
     news = {pk: one for pk, one in found.items() if one.last_said > living[pk].company.heard}
     if not news:
         return
-    since = min(living[pk].company.heard for pk in news)
-    rows = ChatMessage.objects.filter(session__in=news, pk__gt=since).exclude(person=F("session__person"))
+    # A condition each: what one session has heard long ago takes no other's place in the window.
+    unheard = reduce(or_, (Q(session=pk, pk__gt=living[pk].company.heard) for pk in news))
+    rows = ChatMessage.objects.filter(unheard).exclude(person=F("session__person"))
     names = ("pk", "session_id", "person__full_name", "person__username", "text")
     for number, pk, full_name, username, text in rows.order_by("pk").values_list(*names)[: MOST_SAID * 10]:
-        if number > living[pk].company.heard:
-            news[pk].said.append(Said(number, full_name or username, printable(" ".join(text.split()))))
+        news[pk].said.append(Said(number, full_name or username, printable(" ".join(text.split()))))

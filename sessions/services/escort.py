@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.text import one_line
 from breakglass.models import Person, PlaybookVersion
-from breakglass.queries import escorts_of, groups_of, people_in
+from breakglass.queries import escorts_of, groups_of, people_in, person_lock
 from breakglass.services import audit, notices
 from sessions.models import SSHSession, Watch
 from sessions.states import OPEN_STATES
@@ -25,7 +25,12 @@ FRESH: Final = timedelta(seconds=6)
 
 
 def may_be(person: Person, session: SSHSession) -> bool:
-    """Whether this person's watching is what the session waits for: of the playbook's groups, and not who is watched."""
+    """Whether this person's watching is what the session waits for: of the playbook's groups, not locked out, and not who
+    is watched."""
+    return _could_be(person, session) and person_lock(person) is None
+
+
+def _could_be(person: Person, session: SSHSession) -> bool:
     if not session.escort_needed or not person.is_active or person.pk == session.person_id:
         return False
     return bool(groups_of(person) & escorts_of(session.grant.playbook))
@@ -33,10 +38,12 @@ def may_be(person: Person, session: SSHSession) -> bool:
 
 def waiting_for(person: Person) -> list[SSHSession]:
     """The sessions that are held until an escort watches, and that this person could escort: the oldest first."""
+    if person_lock(person) is not None:
+        return []
     rows = SSHSession.objects.filter(
         state__in=OPEN_STATES, kill_requested_at=None, escort_needed=True, escort_missing_at__isnull=False
     ).select_related("person", "asset", "grant", "grant__playbook", "grant__incident")
-    return [row for row in rows.order_by("escort_missing_at") if may_be(person, row)]
+    return [row for row in rows.order_by("escort_missing_at") if _could_be(person, row)]
 
 
 def who(version: PlaybookVersion) -> str:

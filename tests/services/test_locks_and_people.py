@@ -11,8 +11,8 @@ from breakglass import queries
 from breakglass.domain.policy import Allow, Connect, Continue, Deny, LockKind, decide
 from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import Asset, Grant, Lock, Person
-from breakglass.services import assets, locks, people
-from tests.services.scene import Scene, last, refused, tags
+from breakglass.services import approvals, assets, locks, override, people
+from tests.services.scene import TWO, Scene, last, refused, tags
 from tests.support import cast as house
 
 
@@ -48,6 +48,23 @@ def test_a_lock_of_each_kind_keeps_out_until_it_is_lifted(scene: Scene, grant: G
     locks.lift(scene.cast.admin, lock.pk, scene.code(scene.cast.admin), scene.now)
     assert _may(scene, grant)
     assert tags(lock) == ["lock:placed", "lock:lifted"]
+
+
+def test_who_is_locked_out_lets_nobody_else_in_but_may_say_no(scene: Scene) -> None:
+    scene.playbook(override_allowed=True, **TWO)
+    first, second = scene.asked(), scene.asked()
+    approvals.approve(first.pk, scene.cast.ada, scene.code(scene.cast.ada), "", scene.now)
+    _place(scene, "person", "ada")
+    _place(scene, "person", "sam")
+    scene.time.forward(minutes=11)
+    with refused(Code.LOCKED):
+        approvals.approve(second.pk, scene.cast.ada, scene.code(scene.cast.ada), "", scene.now)
+    with refused(Code.LOCKED):
+        override.decide(second.pk, scene.cast.sam, scene.code(scene.cast.sam), "Nobody answers", scene.now)
+    said = approvals.approve(first.pk, scene.cast.ben, scene.code(scene.cast.ben), "", scene.now)
+    assert said.state == "pending", "Ada's yes from before the lock doesn't count"
+    said = approvals.deny(second.pk, scene.cast.ada, scene.code(scene.cast.ada), "no", scene.now)
+    assert said.state == "denied" and not Grant.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 from breakglass import doorbell
 from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import AuditEvent, Grant, Notice
-from breakglass.services import people
+from breakglass.services import locks, people
 from sessions import queries, services
+from sessions.gateway import beside
 from sessions.models import ChatMessage, SSHSession, Watch
 from sessions.queries import SessionFilter
 from sessions.services import Totals, chat, escort, watching
@@ -92,6 +93,18 @@ def test_an_escort_is_called_comes_and_leaves(scene: Scene) -> None:
     session.refresh_from_db()
     assert session.escort_missing_at == scene.now
     assert [tag for tag in tags(session) if "escort" in tag] == ["escort:came", "escort:left"]
+
+
+def test_who_is_locked_out_escorts_nobody(scene: Scene) -> None:
+    session, sam = escorted(scene), scene.cast.sam
+    began = watching.begin(session.pk, sam, scene.now)
+    assert began.escort and beside._able([sam.pk])
+    scene.time.forward(seconds=30)
+    admin = scene.cast.admin
+    locks.place(admin, "person", "sam", "suspicious", scene.code(admin), scene.now)
+    assert not beside._able([sam.pk]), "the gateway doesn't take the watch that is open"
+    watching.leave(began.pk, sam, scene.now)
+    assert escort.waiting_for(sam) == [] and not escort.may_be(sam, session)
 
 
 def test_nobody_escorts_themselves(scene: Scene) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,12 +19,13 @@ from urllib.parse import urlsplit
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib import auth
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.http import HttpRequest, HttpResponse
 from django.http.cookie import parse_cookie
 from django.utils.module_loading import import_string
 from django_otp.middleware import OTPMiddleware
 
+from breakglass import clock
 from breakglass.models import Person
 from breakglass.web.who import has_both_factors
 
@@ -33,7 +35,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answer = TypeVar("Answer")
 
+log = logging.getLogger("breakglass.web")
+
 RECHECK_SECONDS = 30.0
+ASK_AGAIN_SECONDS = 5.0
+DATABASE_PATIENCE = 60.0
 LARGEST = 64 * 1024
 LONGEST_REASON = 123  # bytes: RFC 6455 section 5.5
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -109,12 +115,41 @@ class Socket:
             return
 
     async def until_login_is_over(self) -> None:
-        """Asks every 30 s; returns when the login ended, or its person was disabled."""
-        while True:
-            await asyncio.sleep(RECHECK_SECONDS)
-            now = await in_a_thread(lambda: login_of(self._scope))
-            if now is None or now.key != self.login.key or now.person.pk != self.login.person.pk:
-                return
+        """Asks every 30 s; returns when the login ended, its person was disabled, or nobody could say for 60 s."""
+        stands = Standing(self._login_goes_on)
+        while await stands():
+            await asyncio.sleep(min(RECHECK_SECONDS, ASK_AGAIN_SECONDS) if stands.silent else RECHECK_SECONDS)
+
+    def _login_goes_on(self) -> bool:
+        now = login_of(self._scope)
+        return now is not None and now.key == self.login.key and now.person.pk == self.login.person.pk
+
+
+class Standing:
+    """A question to the database with yes or no that is asked again and again, off the event loop. A database that can't
+    be asked is no answer: the last yes stands for 60 s from the first such time, as a session's lease does. Then it is no.
+    """
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self._ask = ask
+        self._since: float | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether there was no answer the last time."""
+        return self._since is not None
+
+    async def __call__(self) -> bool:
+        try:
+            answer = await in_a_thread(self._ask)
+        except (DatabaseError, InterfaceError) as error:
+            now = clock.monotonic()
+            if self._since is None:
+                log.warning("the database can't be asked whether to go on: %s", error)
+                self._since = now
+            return now - self._since < DATABASE_PATIENCE
+        self._since = None
+        return answer
 
 
 Handler = Callable[[Socket], Awaitable[None]]

@@ -58,6 +58,7 @@ class Files:
         self._give = give
         self._wishes: queue.Queue[Wish | None] = queue.Queue(MOST_WAITING)
         self._data: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._asked: set[int] = set()
         self._stopped: set[int] = set()
         self._sftp: paramiko.SFTPClient | None = None
         self._is_over = threading.Event()
@@ -69,14 +70,18 @@ class Files:
 
     def ask(self, wish: Wish) -> bool:
         """False where too many wait already."""
+        self._asked.add(wish.number)
         try:
             self._wishes.put_nowait(wish)
         except queue.Full:
+            self._asked.discard(wish.number)
             return False
         return True
 
     def data(self, piece: bytes) -> bool:
-        """A piece of the upload that runs; an empty one ends it. False where more came than was allowed for."""
+        """A piece of the upload that runs; an empty one is none. False where more came than was allowed for."""
+        if not piece:
+            return True
         with self._count:
             self._under_way += len(piece)
             fits = self._under_way <= MOST_UNDER_WAY + PIECE
@@ -85,6 +90,9 @@ class Files:
         return fits
 
     def stop(self, number: int) -> None:
+        """What waits or runs. Of what wasn't asked for, is over, or was stopped already nothing is kept."""
+        if number not in self._asked or number in self._stopped:
+            return
         self._stopped.add(number)
         self._data.put(None)
         self.credit.give(1)
@@ -139,7 +147,10 @@ class Files:
             self._no(wish, _words(error, self._line))
         except UnicodeDecodeError:
             self._no(wish, "A name there isn't UTF-8, so it can't be shown. Use sftp on your own machine.")
+        except ValueError:  # such as a lone surrogate, which no UTF-8 has
+            self._no(wish, "That name can't be sent. Use sftp on your own machine.")
         finally:
+            self._asked.discard(wish.number)
             self._stopped.discard(wish.number)
 
     def _no(self, wish: Wish, says: str) -> None:
@@ -201,12 +212,13 @@ class Files:
         self._tell({"t": "put-done", "id": wish.number, "bytes": received})
 
     def _next(self, wish: Wish) -> bytes:
-        while True:
-            piece = self._data.get()
+        piece: bytes | None = None
+        while True:  # asked before waiting too: the word of a stop may be gone with old data
             if self._is_over.is_set() or wish.number in self._stopped:
                 raise Stopped
             if piece:
                 return piece
+            piece = self._data.get()
 
     def _forget_old_data(self) -> None:
         """Of an upload that was stopped, or failed, while pieces of it were under way."""

@@ -16,6 +16,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import DatabaseError, InterfaceError
+
 from breakglass import clock
 from breakglass.domain.refusals import RefusalCode, Refused, refuse
 from breakglass.queries import spec_of
@@ -69,7 +71,7 @@ async def _serve(socket: Socket) -> None:
         if not isinstance(hello, dict) or not isinstance(hello.get("ticket"), str):
             raise BadMessage("no ticket")
         login = WebLogin(socket.login.person, socket.login.key, socket.login.address)
-        ticket = hello["ticket"]
+        ticket, size = hello["ticket"], _size(hello)  # what can't be understood uses up no ticket
         opened = await in_a_thread(lambda: terminals.redeem(ticket, login, clock.now()))
     except Refused as refused:
         await _part(socket, Over("refused", str(refused.refusal)))
@@ -78,7 +80,7 @@ async def _serve(socket: Socket) -> None:
     except Gone:
         return
     else:
-        await Terminal(socket, opened, _size(hello)).run()
+        await Terminal(socket, opened, size).run()
 
 
 class Terminal:
@@ -234,7 +236,11 @@ class Terminal:
         """The page's countdown follows a grant that was made longer. The end itself is the gateway's matter."""
         while True:
             await asyncio.sleep(ENDS_SECONDS)
-            grant = await in_a_thread(lambda: terminals.grant_of(self._opened))
+            try:
+                grant = await in_a_thread(lambda: terminals.grant_of(self._opened))
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("the end of a terminal's grant can't be asked for: %s", error)
+                continue
             self._from_thread({"t": "ends", "ends": _milliseconds(grant.ends_at)})
 
 

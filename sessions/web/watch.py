@@ -22,7 +22,7 @@ from breakglass.domain.refusals import Refused
 from breakglass.models import Person
 from breakglass.queries import actor_of
 from breakglass.web import live
-from breakglass.web.sockets import in_a_thread, login_of
+from breakglass.web.sockets import Standing, login_of
 from breakglass.web.who import can, demand, person_of
 from sessions import queries
 from sessions.live import stream
@@ -110,7 +110,7 @@ async def _streamed(request: HttpRequest, watch: Watch) -> AsyncIterator[bytes]:
         path=store().open_path(watch.session_id),
         seen=_offset(request.headers.get("Last-Event-ID") or request.GET.get("seen", "")),
         still_there=lambda: pulse.beat(watch.pk),
-        may_go_on=lambda: in_a_thread(lambda: _may_go_on(request, watch)),
+        may_go_on=Standing(lambda: _may_go_on(request, watch)),
     )
     try:
         async for piece in stream.events(wish):

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test import Client, override_settings
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -27,6 +27,8 @@ from breakglass.services import certificates
 from breakglass.web import freshness, sockets
 from sessions.gateway import certificates as shown
 from sessions.models import FileOperation, SSHSession, TerminalTicket
+from sessions.services import terminals
+from sessions.web import terminal_files, terminal_socket
 from tests.gateway import house as building
 from tests.gateway.house import House, Human, eventually
 from tests.support.ports import free_port
@@ -266,6 +268,34 @@ def test_a_web_login_that_ends_takes_its_terminal_with_it(
     eventually(lambda: SSHSession.objects.get(pk=opened["session"]).state == "ended")
 
 
+def test_a_database_that_is_away_for_a_moment_ends_no_terminal(
+    server: Server, shared_house: House, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal_socket, "ENDS_SECONDS", 0.1)
+    monkeypatch.setattr(sockets, "RECHECK_SECONDS", 0.1)
+    client = log_in(shared_house.rita)
+    terminal = open_terminal(server, client, ticket(client, grant))
+    terminal.ready()
+    asked: list[str] = []
+
+    def away(what: str) -> Any:
+        def ask(*_: object) -> None:
+            asked.append(what)
+            raise OperationalError("the connection was refused")
+
+        return ask
+
+    with monkeypatch.context() as hiccup:
+        hiccup.setattr(terminals, "grant_of", away("grant"))
+        hiccup.setattr(sockets, "login_of", away("login"))
+        eventually(lambda: min(asked.count("grant"), asked.count("login")) >= 3, "both were asked for")
+        terminal.type("echo still-$((40+2))\n")
+        terminal.until_shown("still-42")
+    terminal.said.clear()
+    terminal.until_said("ends")
+    terminal.socket.close()
+
+
 def test_who_is_disabled_loses_the_terminal(
     server: Server, shared_house: House, grant: Grant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,6 +402,49 @@ def test_files_go_both_ways_and_are_on_record(
     terminal.socket.close()
     moved = FileOperation.objects.filter(session_id=opened["session"], path=path, bytes=len(sent))
     eventually(lambda: {row.direction for row in moved.all()} >= {"up", "down"}, "both are on record")
+
+
+def test_a_size_that_none_is_uses_up_no_ticket(server: Server, shared_house: House, grant: Grant) -> None:
+    client = log_in(shared_house.rita)
+    held = ticket(client, grant)
+    terminal = Terminal(dial(server, client))
+    terminal.say(t="hello", ticket=held, cols="wide", rows=30)
+    with pytest.raises(ConnectionClosed) as closed:
+        terminal.hear()
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == sockets.BAD_MESSAGE
+    good = open_terminal(server, client, held)
+    good.until_said("open")
+    good.socket.close()
+
+
+def test_a_name_that_can_not_be_sent_is_refused_and_the_next_one_answered(
+    server: Server, shared_house: House, grant: Grant, tmp_path: Path
+) -> None:
+    client = log_in(shared_house.rita)
+    terminal = open_terminal(server, client, ticket(client, grant))
+    terminal.until_said("open")
+    for number, verb in enumerate(("list", "get", "put")):
+        terminal.say(t=verb, id=number, path="/tmp/\ud800", size=1)
+        no = terminal.until_said("no")
+        assert no["id"] == number and "can't be sent" in no["says"]
+    terminal.say(t="list", id=9, path=str(tmp_path))
+    assert terminal.until_said("list")["id"] == 9
+    terminal.socket.close()
+
+
+def test_of_what_was_not_asked_for_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal_files.Files, "_run", lambda _: None)  # as one that is busy
+    files = terminal_files.Files(cast(Any, None), lambda _: None, lambda _: None)
+    files.ask(terminal_files.Wish("put", 7, "/tmp/x", 10))
+    for number in range(100):
+        assert files.data(b"")
+        files.stop(number)
+        files.stop(7)
+    assert files._stopped == {7}
+    assert files._data.qsize() == 1
+    for number in range(100, 200):
+        files.ask(terminal_files.Wish("list", number, "/"))
+    assert len(files._asked) == terminal_files.MOST_WAITING
 
 
 def test_files_outside_the_grant_are_refused_in_the_gateways_words(

@@ -170,6 +170,10 @@ def services(place: Place) -> list[tuple[str, list[str], Path]]:
         "websockets-sansio",
         "--ws-max-size",
         "131072",
+        "--ws-ping-interval",  # with the timeout: a browser that vanished is noticed within 15 s
+        "3",
+        "--ws-ping-timeout",
+        "11",
     ]
     worker = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
     return [

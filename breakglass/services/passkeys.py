@@ -44,6 +44,7 @@ from breakglass.services.challenges import Purpose
 from breakglass.services.proof import FactorProof
 
 MOST_TEXT = 16_384
+UNVERIFIED = "it came without its PIN, finger or face"
 PATIENCE = int(challenges.LIFE.total_seconds() * 1000)
 
 
@@ -107,14 +108,15 @@ def verify(
 ) -> tuple[Person, FactorProof]:
     """That one of the person's passkeys answered for this purpose within 60 s, its user verified; used up by this.
 
-    No person: whoever the passkey belongs to. Raises Refused, audited: `passkey_refused`, `second_factor_used`,
+    No person: whoever the passkey belongs to. Raises Refused, audited where a person is given, or the passkey really
+    signed (too late, twice, as a copy): `passkey_refused`, `second_factor_used`,
     `passkey_cloned`. As with a code, call this before, not inside, the transaction of the change that it guards.
     """
     with transaction.atomic():
         outcome = _verify_locked(purpose, person, assertion, now)
     if isinstance(outcome, Refused):
-        who = person or _claimed(assertion)
-        # A stranger's noise names nobody, and would only fill the trail.
+        who = person or _signer(assertion)
+        # A stranger's noise proves nobody, whomever it names, and would only fill the trail.
         if who is not None:
             audit.record_refusal(
                 AuditTag.FACTOR_REFUSED, outcome, actor=who, subject=who, now=now, kind="passkey"
@@ -151,14 +153,18 @@ def _verify_locked(
     return row.user, FactorProof(name, row.persistent_id, now)
 
 
-def _claimed(assertion: Assertion) -> Person | None:
-    """Whose passkey a refused answer names, if anybody's."""
+def _signer(assertion: Assertion) -> Person | None:
+    """Whose passkey signed a refused answer, if anybody's."""
     try:
-        digest = WebAuthnCredential.get_credential_id_sha256(_read(assertion).raw_id)
+        said = _read(assertion)
+        challenge = parse_client_data_json(said.response.client_data_json).challenge
+        digest = WebAuthnCredential.get_credential_id_sha256(said.raw_id)
     except (WebAuthnException, ValueError, KeyError, TypeError, RecursionError):
         return None
     row = WebAuthnCredential.objects.select_related("user").filter(credential_id_sha256=digest).first()
-    found: Person | None = row.user if row else None
+    if row is None or _problem(said, challenge, row) not in ("", UNVERIFIED):
+        return None
+    found: Person = row.user
     return found
 
 
@@ -197,7 +203,7 @@ def _problem(said: AuthenticationCredential, challenge: bytes, row: WebAuthnCred
         )
     except (WebAuthnException, ValueError, TypeError, KeyError) as error:
         return "it was given to another address" if "origin" in str(error) else "its signature is wrong"
-    return "" if verified.user_verified else "it came without its PIN, finger or face"
+    return "" if verified.user_verified else UNVERIFIED
 
 
 def _alarm(row: WebAuthnCredential, counter: int, now: datetime) -> Refused:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,6 +17,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
+from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import RefusalCode, refuse
@@ -75,7 +77,8 @@ def make(person: Person, name: str, days: int, answer: Answer, now: datetime) ->
 
 
 def pair(typed: str, address: str, now: datetime) -> PairedKiosk:
-    """This device becomes the kiosk. Of several at once exactly one gets it. Raises Refused (audited) `kiosk_code_wrong`."""
+    """This device becomes the kiosk. Of several at once exactly one gets it. Raises Refused `kiosk_code_wrong`, audited while
+    a kiosk waits for its device, a few times a minute."""
     secret = secrets.token_urlsafe(32)
     waiting = Kiosk.objects.filter(
         pairing_sha256=_hash(typed_code.folded(typed)), pairing_ends_at__gt=now, revoked_at=None
@@ -94,10 +97,37 @@ def pair(typed: str, address: str, now: datetime) -> PairedKiosk:
             row.refresh_from_db()
             return PairedKiosk(row, secret)
     refused = refuse(RefusalCode.KIOSK_CODE_WRONG)
-    audit.record_refusal(
-        AuditTag.KIOSK_REFUSED, refused, actor=None, subject="kiosk", now=now, address=address
-    )
+    # Anybody can type here: noise while there is nothing to guess, or without end, would only fill the trail.
+    if _any_waits(now) and _noise.may_be_written():
+        audit.record_refusal(
+            AuditTag.KIOSK_REFUSED, refused, actor=None, subject="kiosk", now=now, address=address
+        )
     raise refused
+
+
+class _Noise:
+    """At most five wrong codes a minute are written by this process."""
+
+    MOST: Final = 5
+    SECONDS: Final = 60.0
+
+    def __init__(self) -> None:
+        self._written: deque[float] = deque(maxlen=self.MOST)
+
+    def may_be_written(self) -> bool:
+        moment = clock.monotonic()
+        if len(self._written) == self.MOST and moment - self._written[0] < self.SECONDS:
+            return False
+        self._written.append(moment)
+        return True
+
+
+_noise = _Noise()
+
+
+def _any_waits(now: datetime) -> bool:
+    waiting = Kiosk.objects.filter(pairing_sha256__isnull=False, pairing_ends_at__gt=now, revoked_at=None)
+    return bool(waiting.exists())
 
 
 def of_device(secret: str, address: str, now: datetime) -> Kiosk | None:

@@ -301,6 +301,31 @@ def test_a_strangers_noise_fills_no_trail(cast: Cast, time: FrozenClock) -> None
     assert AuditEvent.objects.count() == before
 
 
+def test_who_only_names_a_passkey_writes_nothing_under_its_persons_name(
+    cast: Cast, key: Authenticator, time: FrozenClock
+) -> None:
+    purpose = Purpose("login")
+    forged = Authenticator(id=key.id, handle=key.handle)
+    signed = key.get(passkeys.options(purpose, None, time.now))
+    before = AuditEvent.objects.count()
+    for given in (forged.get(passkeys.options(purpose, None, time.now)), _spoiled(signed)):
+        with refused(Code.PASSKEY_REFUSED):
+            passkeys.verify(purpose, None, given, time.now)
+    assert AuditEvent.objects.count() == before
+    time.forward(seconds=61)
+    with refused(Code.PASSKEY_REFUSED):
+        passkeys.verify(purpose, None, signed, time.now)
+    assert AuditEvent.objects.count() == before + 1
+    assert last("second_factor:refused").actor_name == "ada", "too late, but really hers"
+
+
+def _spoiled(given: Assertion) -> Assertion:
+    """With the client data of nobody's challenge."""
+    said = json.loads(given.text)
+    said["response"]["clientDataJSON"] = "e30"
+    return Assertion(json.dumps(said))
+
+
 def test_an_answer_that_approves_doesnt_log_in(cast: Cast, key: Authenticator, time: FrozenClock) -> None:
     given = answer(key, cast.ada, "login", "", time.now)
     with refused(Code.PASSKEY_REFUSED):

@@ -65,6 +65,28 @@ def test_a_code_is_good_once_and_for_ten_minutes(scene: Scene) -> None:
         kiosks.pair(typed_code.shown(typed_code.fresh()), "192.0.2.1", now)
 
 
+def test_strangers_who_type_codes_dont_fill_the_trail(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [1000.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(kiosks, "_noise", kiosks._Noise())
+    rows = AuditEvent.objects.filter(tag="sessions:kiosk:refused")
+
+    def guess() -> None:
+        with pytest.raises(Refused):
+            kiosks.pair(typed_code.shown(typed_code.fresh()), "192.0.2.1", clock.now())
+
+    Kiosk.objects.update(revoked_at=clock.now())
+    guess()
+    assert not rows.exists(), "nothing waits for a code"
+    made()
+    for _ in range(9):
+        guess()
+    assert rows.count() == 5
+    moment[0] += 61
+    guess()
+    assert rows.count() == 6
+
+
 def test_the_cookie_counts_on_its_own_device_only(scene: Scene) -> None:
     screen, _ = paired()
     assert screen.get("/wallboard/live/").status_code == 200

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
+from itertools import islice
 from operator import or_
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -106,8 +107,8 @@ def _hear(living: dict[UUID, LiveSession], found: dict[UUID, Beside]) -> None:
     news = {pk: one for pk, one in found.items() if one.last_said > living[pk].company.heard}
     if not news:
         return
-    # A condition each: what one session has heard long ago takes no other's place in the window.
-    unheard = reduce(or_, (Q(session=pk, pk__gt=living[pk].company.heard) for pk in news))
+    # A condition each: what one session has heard long ago takes no other's place in the window. The rest comes next.
+    unheard = reduce(or_, (Q(session=pk, pk__gt=living[pk].company.heard) for pk in islice(news, MOST_SAID)))
     rows = ChatMessage.objects.filter(unheard).exclude(person=F("session__person"))
     names = ("pk", "session_id", "person__full_name", "person__username", "text")
     for number, pk, full_name, username, text in rows.order_by("pk").values_list(*names)[: MOST_SAID * 10]:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -17,7 +19,7 @@ from breakglass.services import people
 from sessions import services
 from sessions.gateway import beside, company, freezing
 from sessions.gateway.company import NO_ESCORT
-from sessions.models import SSHSession, Watch
+from sessions.models import ChatMessage, SSHSession, Watch
 from sessions.services import chat, watching
 from sessions.services.escort import FRESH
 from tests.gateway.house import House, eventually, human, read_until
@@ -230,3 +232,29 @@ def test_the_person_reads_who_watches_and_what_is_written(house: House) -> None:
     look(house)
     assert "Ada watches" not in child.read(), "once"
     house.ended()
+
+
+def test_what_one_session_has_heard_takes_no_other_ones_place(house: House) -> None:
+    house.grant()
+    for _ in range(2):
+        house.run("true")
+    one, other = SSHSession.objects.order_by("pk")
+
+    def write(session: SSHSession, *texts: str) -> None:
+        now, ada = clock.now(), house.ada.person
+        ChatMessage.objects.bulk_create(
+            ChatMessage(session=session, person=ada, at=now, text=text) for text in texts
+        )
+
+    write(one, *["long ago"] * 250)
+    heard = ChatMessage.objects.latest("pk").pk
+    write(one, "new here")
+    write(other, "new there")
+    living: Any = {
+        one.pk: SimpleNamespace(company=SimpleNamespace(heard=heard)),
+        other.pk: SimpleNamespace(company=SimpleNamespace(heard=0)),
+    }
+    found = {pk: beside.Beside("", heard + 2) for pk in living}
+    beside._hear(living, found)
+    assert [said.text for said in found[one.pk].said] == ["new here"]
+    assert [said.text for said in found[other.pk].said] == ["new there"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import smtplib
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.db import transaction
 
-from breakglass.models import AuditEvent, Notice, NoticeDelivery, Person
+from breakglass import clock
+from breakglass.models import AuditEvent, Notice, NoticeDelivery, NoticeRoute, Person
 from breakglass.services import approvals, grants, notice_gaps, notices, people, requests
 from tests.services.scene import Scene, tags
 from tests.support.cast import Cast
@@ -106,6 +108,41 @@ def test_no_failure_of_one_holds_up_another(cast: Cast, broken: type[Broken], er
     _queue(cast.ada, cast.ben)
     assert notices.deliver_due(NOON) == 0
     assert NoticeDelivery.objects.exclude(problem="").count() == 2
+
+
+def test_a_claim_lasts_from_when_it_is_made(
+    cast: Cast, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the mails before it were."""
+    passed, claims = [0.0], []
+
+    class Slow(EmailBackend):
+        def send_messages(self, messages: Any) -> int:
+            claims.append(NoticeDelivery.objects.filter(sent_at=None).latest("next_try_at").next_try_at)
+            passed[0] += 20
+            return 1
+
+    monkeypatch.setattr(mail, "get_connection", lambda *_, **__: Slow())
+    monkeypatch.setattr(clock, "monotonic", lambda: passed[0])
+    _queue(cast.ada, cast.ben)
+    assert notices.deliver_due(NOON) == 2
+    assert claims == [NOON + notices.CLAIM, NOON + notices.CLAIM + timedelta(seconds=20)]
+
+
+def test_a_way_that_another_pass_began_meanwhile_is_one_way(
+    cast: Cast, broken: type[Broken], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _queue(cast.ada)
+    NoticeDelivery.objects.update(tries=1)
+    route = NoticeRoute.objects.create(name="ot-oncall", kind="json", url=b"", created_at=NOON)
+
+    def left(notice: Notice, now: datetime) -> Iterator[NoticeRoute]:
+        NoticeDelivery.objects.create(notice=notice, route=route, next_try_at=now)
+        yield route
+
+    monkeypatch.setattr(notices, "_ways_left", left)
+    assert notices.deliver_due(NOON) == 0
+    assert NoticeDelivery.objects.filter(route=route).count() == 1
 
 
 def test_a_line_break_in_a_name_doesnt_break_a_mail(cast: Cast) -> None:

@@ -105,7 +105,9 @@ def _database() -> dict[str, Any]:
                 # Read-then-write transactions of many processes: only IMMEDIATE never failed (FACTS.md).
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+                # What was deleted is overwritten, whatever this SQLite was built with.
+                "PRAGMA secure_delete=ON;",
             },
             # A file, not memory: tests race several connections.
             "TEST": {"NAME": DATA_DIR / "test.sqlite3"},

@@ -94,7 +94,11 @@ def delete_due(now: datetime) -> int:
             return 0
         for session_id in _past_their_time(now):
             _decide(session_id, now)
-        for recording in _to_erase():
+        left = _to_erase()
+        if left:
+            # Before the files: a crash in between leaves it to the next sweep.
+            search_index.scrub()
+        for recording in left:
             erased += _erase(recording, now)
     return erased
 

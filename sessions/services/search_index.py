@@ -34,6 +34,7 @@ LINES_OF_ROW: Final = 30
 SECONDS_OF_ROW: Final = 1.0
 MOST_TEXT: Final = 20_000
 AT_ONCE: Final = 500
+PAGES_A_STEP: Final = 500
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,23 @@ def forget_recording(session_id: UUID) -> None:
     number = SSHSession.objects.values_list("number", flat=True).get(pk=session_id)
     TranscriptEntry.objects.filter(session_id=session_id).delete()
     SearchRow.objects.filter(pk__gte=(number << SHIFT) + FILES, pk__lt=(number + 1) << SHIFT).delete()
+
+
+def scrub() -> None:
+    """Have SQLite's index write itself anew without what was forgotten: a word that is taken out stays in its pieces until
+    they are merged. In steps, each short: others want to write, too."""
+    if connection.vendor != "sqlite":
+        return
+    pages, changed = -PAGES_A_STEP, 2
+    with connection.cursor() as cursor:
+        # Less than two changed rows say that there was nothing left to merge (the manual of FTS5, "merge").
+        while changed >= 2:
+            before = connection.connection.total_changes
+            cursor.execute(
+                "INSERT INTO gateway_searchwords (gateway_searchwords, rank) VALUES ('merge', %s)", [pages]
+            )
+            changed = connection.connection.total_changes - before
+            pages = PAGES_A_STEP
 
 
 def index_due() -> int:
@@ -206,10 +224,12 @@ def _file(session: SSHSession, row: FileOperation) -> Entry:
 def _index_notes() -> int:
     """What reviewers wrote when they signed, in each session of the grant."""
     done = 0
-    signed = Review.objects.filter(signed_at__isnull=False).exclude(note="", second_note="")
+    # Of a grant that had no session no row is written: it would be looked at for ever, before all others.
+    had_sessions = Exists(SSHSession.objects.filter(grant=OuterRef("grant")))
+    signed = Review.objects.filter(had_sessions, signed_at__isnull=False).exclude(note="", second_note="")
     for offset, field in ((0, "note"), (1, "second_note")):
         known = SearchRow.objects.filter(kind="note", source=OuterRef("pk") * 2 + offset)
-        for review in signed.exclude(**{field: ""}).filter(~Exists(known))[:AT_ONCE]:
+        for review in signed.exclude(**{field: ""}).filter(~Exists(known)).order_by("pk")[:AT_ONCE]:
             entry = Entry("note", getattr(review, field), review.pk * 2 + offset)
             for session in SSHSession.objects.select_related("grant").filter(grant_id=review.grant_id):
                 done += _once(session, NOTES, [entry])

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 READY: Final = (RecordingState.SEALED, RecordingState.RECOVERED)
 AGAIN: Final = timedelta(minutes=10)
 """When what couldn't be read, because its store or key was away, is tried again."""
+UNDER_WAY: Final = "It is being rendered."
 AT_ONCE: Final = 50
 SECONDS_AT_ONCE: Final = 5.0
 """After so long no other is begun: the worker has more urgent things to do."""
@@ -57,18 +59,21 @@ def render_due(now: datetime) -> int:
 
 def _render_due(now: datetime) -> int:
     none = Q(transcript=None)
-    old = Q(transcript__version__lt=rendering.VERSION) & (
-        Q(transcript__version__gt=0) | Q(transcript__rendered_at__lt=now - AGAIN)
-    )
+    # What a process died of, or what is out of reach, waits.
+    tried = Q(transcript__version=0) | Q(transcript__problem=UNDER_WAY)
+    old = Q(transcript__version__lt=rendering.VERSION) & (~tried | Q(transcript__rendered_at__lt=now - AGAIN))
     due = Recording.objects.filter(none | old, state__in=READY)
     order = (F("transcript__rendered_at").asc(nulls_first=True), "session__number")
+    found = list(due.order_by(*order).values_list("session_id", flat=True)[:AT_ONCE])
+    return passes.count(partial(render, now=now), _while_there_is_time(found))
+
+
+def _while_there_is_time(found: Iterable[UUID]) -> Iterator[UUID]:
     until = clock.monotonic() + SECONDS_AT_ONCE
-    done = 0
-    for session_id in due.order_by(*order).values_list("session_id", flat=True)[:AT_ONCE]:
+    for session_id in found:
         if clock.monotonic() > until:
-            break
-        done += render(session_id, now)
-    return done
+            return
+        yield session_id
 
 
 def render(session_id: UUID, now: datetime) -> bool:
@@ -83,6 +88,8 @@ def render(session_id: UUID, now: datetime) -> bool:
     before: Transcript | None = getattr(recording, "transcript", None)
     if before is not None and before.version >= rendering.VERSION:
         return False
+    if not _claim(recording, now):
+        return False
     try:
         done = rendering.render(read_recording(recording), _known(recording), ticks=time.thread_time)
     except (StoreAway, KeyUnavailable, OSError) as error:
@@ -94,6 +101,18 @@ def render(session_id: UUID, now: datetime) -> bool:
         log.exception("recording of session %s can't be rendered", session_id)
         done = Rendered(problem=f"It can't be rendered: {type(error).__name__}")
     return _keep(recording, done, rendering.VERSION, now)
+
+
+def _claim(recording: Recording, now: datetime) -> bool:
+    """Put it at the end of the queue before it is begun: should it kill this process, it isn't the first next time."""
+    with transaction.atomic():
+        if not Recording.objects.select_for_update().filter(pk=recording.pk, state__in=READY).exists():
+            return False
+        said = {"rendered_at": now, "problem": UNDER_WAY}
+        Transcript.objects.update_or_create(
+            recording=recording, defaults=said, create_defaults={"version": 0, **said}
+        )
+    return True
 
 
 def _known(recording: Recording) -> dict[int, Known]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from breakglass import passes
 from breakglass.domain.audit import AuditTag
@@ -176,6 +177,66 @@ def test_one_pass_renders_at_a_time(scene: Scene, grant: Grant) -> None:
     assert transcripts.render_due(scene.now) == 1
 
 
+def test_one_that_kills_the_renderer_goes_to_the_end_of_the_queue(
+    scene: Scene, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(scene, grant, [b"boom"])
+    good = recorded(scene, grant, [b"fine"])
+    render, begun = rendering.render, []
+
+    def die(pieces: Any, *rest: Any, **more: Any) -> Any:
+        whole = b"".join(pieces)
+        begun.append(whole)
+        if b"boom" in whole:
+            raise SystemExit  # nobody catches that
+        return render([whole], *rest, **more)
+
+    monkeypatch.setattr(rendering, "render", die)
+    with pytest.raises(SystemExit):
+        transcripts.render_due(scene.now)
+    assert transcripts.render_due(scene.now) == 1
+    assert transcript_entries(good).get().output == "fine"
+    assert transcripts.render_due(scene.now) == 0 and len(begun) == 2, "not at once again"
+    with pytest.raises(SystemExit):
+        transcripts.render_due(scene.now + timedelta(minutes=11))
+
+
+def test_what_nobody_thought_of_holds_up_no_other(
+    scene: Scene, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(scene, grant, [b"boom"])
+    good = recorded(scene, grant, [b"fine"])
+    render = rendering.render
+
+    def stumble(pieces: Any, *rest: Any, **more: Any) -> Any:
+        whole = b"".join(pieces)
+        if b"boom" in whole:
+            raise MemoryError
+        return render([whole], *rest, **more)
+
+    monkeypatch.setattr(rendering, "render", stumble)
+    assert transcripts.render_due(scene.now) == 1
+    assert transcript_entries(good).get().output == "fine"
+
+
+def test_the_note_of_a_grant_without_sessions_is_no_work_for_ever(
+    scene: Scene, grant: Grant, monkeypatch: pytest.MonkeyPatch, find: Callable[..., list[str]]
+) -> None:
+    """Nothing holds it: it doesn't stand before those that can be indexed."""
+    monkeypatch.setattr(search_index, "AT_ONCE", 1)
+    signed = {
+        "state": "signed", "opened_at": scene.now, "due_at": scene.now, "reviewer": scene.cast.vera,
+        "verdict": "questions", "signed_at": scene.now,
+    }  # fmt: skip
+    Review.objects.create(grant=grant, note="no session, a numbat", **signed)
+    scene.time.forward(seconds=30)
+    other = scene.granted()
+    recorded(scene, other, [b"fine"])
+    Review.objects.create(grant=other, note="why the kangaroo?", **signed)
+    search_index.index_due()
+    assert find(scene.cast.vera, "kangaroo") == ["note"]
+
+
 def test_who_finds_what_is_who_may_replay_or_see_it(
     session: SSHSession, scene: Scene, find: Callable[..., list[str]]
 ) -> None:
@@ -268,6 +329,15 @@ def test_searching_what_others_did_is_on_record(
     assert (row.data["text"], row.data["sessions"], row.data["filters"]) == ("uptime", 1, {"kind": "command"})
 
 
+def _in_the_index(piece: bytes) -> bool:
+    """Whether the bytes of SQLite's index hold it; of PostgreSQL's, a row."""
+    table = "gateway_searchwords_data" if connection.vendor == "sqlite" else "gateway_searchrow"
+    column = "block" if connection.vendor == "sqlite" else "convert_to(words::text, 'UTF8')"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {column} FROM {table}")
+        return any(piece in bytes(block) for (block,) in cursor.fetchall())
+
+
 def test_nothing_of_a_deleted_recording_stays(
     session: SSHSession, scene: Scene, find: Callable[..., list[str]]
 ) -> None:
@@ -283,8 +353,10 @@ def test_nothing_of_a_deleted_recording_stays(
     session.grant.incident.closed_at = scene.now
     session.grant.incident.save()
     Recording.objects.update(keep_until=scene.now)
+    assert _in_the_index(b"RootLogin".lower())
     services.delete_due(scene.now)
     assert Recording.objects.get().state == RecordingState.DELETED
+    assert not _in_the_index(b"RootLogin".lower())
     assert not transcript_entries(session).exists() and not Transcript.objects.exists()
     assert find(otto, "uptime") == [] and find(otto, "sshd_config") == []
     assert set(SearchRow.objects.values_list("kind", flat=True)) <= set(searching.KNOWN + searching.JUDGED)

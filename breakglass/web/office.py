@@ -95,6 +95,7 @@ class Looked(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     actions: Sequence[Any] | None = None
     list_display_links = None
+    sortable_by = ()
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return office.has_permission(request)

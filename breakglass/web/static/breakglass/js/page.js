@@ -65,6 +65,22 @@
     });
   });
 
+  /* What scrolls sideways can be scrolled by keys: only while it does, so that nobody tabs through what stands still. */
+  function reachable() {
+    document.querySelectorAll(".scroll, .results").forEach(function (element) {
+      if (element.scrollWidth > element.clientWidth) {
+        element.tabIndex = 0;
+      } else {
+        element.removeAttribute("tabindex");
+      }
+    });
+  }
+
+  document.addEventListener("htmx:load", reachable);
+  window.addEventListener("resize", reachable);
+  window.addEventListener("load", reachable);
+  reachable();
+
   /* A click twice sends once. */
   document.addEventListener("submit", function (event) {
     var form = event.target;

@@ -189,7 +189,10 @@ class Config(BaseModel):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
             raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT] without a path")
-        return value.rstrip("/")
+        # As browsers write it into Origin (RFC 6454, section 6.1): in lower case, and without the port that goes without saying.
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        port = "" if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{parts.port}"
+        return f"{parts.scheme}://{host}{port}"
 
     @field_validator("gateway_exempt_networks")
     @classmethod

@@ -56,7 +56,8 @@ def objection(challenge: bytes, purpose: Purpose, now: datetime, life: timedelta
 
 
 def spend(challenge: bytes, now: datetime) -> bool:
-    """Use it up, in the caller's transaction; False when it was used up before. Forgets those long out of time."""
+    """Use it up, in the caller's transaction; False when it was used up before. Forgets those spent more than an hour ago,
+    so what is spent here must be out of time by then."""
     SpentChallenge.objects.filter(spent_at__lt=now - KEPT).delete()
     try:
         with transaction.atomic():

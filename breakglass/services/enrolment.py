@@ -14,7 +14,7 @@ from uuid import UUID
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import EnrolmentCode, Person
-from breakglass.services import audit, typed_code
+from breakglass.services import audit, challenges, typed_code
 from breakglass.services.proof import FactorProof
 
 LIFE = timedelta(hours=24)
@@ -58,9 +58,11 @@ def take(permit: Permit, person: Person, *, is_first: bool, now: datetime) -> di
     """Use the permit up, in the transaction that stores the factor and holds the person's row. What the trail says of it.
 
     Raises Refused: `not_allowed` where a code is given for a second factor, `enrolment_code_wrong` where it was used
-    or is over. A `FactorProof` was used up when it was verified.
+    or is over, `second_factor_used` for a `FactorProof` that has permitted a factor already.
     """
     if isinstance(permit, FactorProof):
+        if not challenges.spend(b"enrolment:" + permit.name.encode(), now):
+            raise refuse(RefusalCode.SECOND_FACTOR_USED)
         return {"by": permit.name}
     if not is_first:
         raise refuse(RefusalCode.NOT_ALLOWED, verb="enrol another second factor so", who="an administrator")

@@ -208,6 +208,9 @@ def test_a_new_passkey_needs_what_permitted_it_and_is_made_once(cast: Cast, time
     assert passkey_making.finish(cast.ada, permit, "key", made, time.now) == []
     with refused(Code.SECOND_FACTOR_USED):
         passkey_making.finish(cast.ada, permit, "key", made, time.now)
+    other = Authenticator().create(passkey_making.begin(cast.ada, permit, time.now))
+    with refused(Code.SECOND_FACTOR_USED):
+        passkey_making.finish(cast.ada, permit, "another for the same code", other, time.now)
     assert [row.name for row in passkeys.of(cast.ada)] == ["key"]
     assert last("second_factor:enrolled").data["by"] == permit.name
 

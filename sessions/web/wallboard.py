@@ -22,6 +22,7 @@ from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused, refuse
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Person
+from breakglass.queries import visible_requests
 from breakglass.web import live
 from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import demand, has_both_factors, open_to_all, person_of
@@ -187,14 +188,13 @@ def viewer_of(request: HttpRequest) -> Person | Kiosk | None:
 
 def _context(viewer: Person | Kiosk) -> dict[str, Any]:
     tiles, more = wall.tiles(viewer)
+    requests = AccessRequest.objects.all() if isinstance(viewer, Kiosk) else visible_requests(viewer)
     return {
         "tiles": tiles,
         "more": more,
         "waiting_escort": sum(tile.session.escort_missing_at is not None for tile in tiles),
         "frozen": sum(tile.session.frozen_at is not None for tile in tiles),
-        "requests": AccessRequest.objects.filter(
-            state=RequestState.PENDING, lapses_at__gt=clock.now()
-        ).count(),
+        "requests": requests.filter(state=RequestState.PENDING, lapses_at__gt=clock.now()).count(),
     }
 
 

@@ -172,6 +172,13 @@ def test_everybody_sees_on_the_wall_what_they_may_see_elsewhere(scene: Scene, en
     assert enter("rita").post("/wallboard/screens/").json()["screens"] == {}
 
 
+def test_only_requests_that_one_may_see_are_counted(scene: Scene, enter: Enter) -> None:
+    screen, _ = paired()
+    for browser, count in ((enter("rita"), 0), (enter("rob"), 2), (screen, 2)):
+        page = browser.get("/wallboard/").content.decode()
+        assert f"<b>{count}</b> request" in page
+
+
 def test_an_empty_wall_says_so(scene: Scene, enter: Enter) -> None:
     session = SSHSession.objects.get(pk=scene.live_session)
     services.end_session(

@@ -124,7 +124,9 @@ def test_reviews_opened_and_signed_at_once_are_one(committed: Scene) -> None:
     review = Review.objects.get()
     assert AuditEvent.objects.filter(tag__endswith="review:due").count() == 1
     code = cast.code("vera", now)
-    signed = tally(race(*[partial(data_plane.sign_review, review.pk, cast.vera, "in_order", "", code, now)] * 3))
+    signed = tally(
+        race(*[partial(data_plane.sign_review, review.pk, cast.vera, "in_order", "", code, now)] * 3)
+    )
     assert signed.pop("ok") == 1
     # Which wall stands first is a matter of the moment: the code is used up, or the review is signed.
     assert sum(signed.values()) == 2 and set(signed) <= {"review_not_due", "second_factor_used"}

@@ -54,10 +54,16 @@ def render_due(now: datetime) -> int:
     """Render what is sealed and has no transcript of this version. Returns how many were rendered; none while
     another pass is on."""
     with passes.alone("rendering") as mine:
-        return _render_due(now) if mine else 0
+        until = clock.monotonic() + SECONDS_AT_ONCE
+        done = last = _render_due(now, until) if mine else 0
+        # What was sealed while this pass was on asked in vain for another.
+        while last and clock.monotonic() < until:
+            last = _render_due(now, until)
+            done += last
+        return done
 
 
-def _render_due(now: datetime) -> int:
+def _render_due(now: datetime, until: float) -> int:
     none = Q(transcript=None)
     # What a process died of, or what is out of reach, waits.
     tried = Q(transcript__version=0) | Q(transcript__problem=UNDER_WAY)
@@ -65,11 +71,10 @@ def _render_due(now: datetime) -> int:
     due = Recording.objects.filter(none | old, state__in=READY)
     order = (F("transcript__rendered_at").asc(nulls_first=True), "session__number")
     found = list(due.order_by(*order).values_list("session_id", flat=True)[:AT_ONCE])
-    return passes.count(partial(render, now=now), _while_there_is_time(found))
+    return passes.count(partial(render, now=now), _while_there_is_time(found, until))
 
 
-def _while_there_is_time(found: Iterable[UUID]) -> Iterator[UUID]:
-    until = clock.monotonic() + SECONDS_AT_ONCE
+def _while_there_is_time(found: Iterable[UUID], until: float) -> Iterator[UUID]:
     for session_id in found:
         if clock.monotonic() > until:
             return

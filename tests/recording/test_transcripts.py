@@ -177,6 +177,22 @@ def test_one_pass_renders_at_a_time(scene: Scene, grant: Grant) -> None:
     assert transcripts.render_due(scene.now) == 1
 
 
+def test_what_is_sealed_while_a_pass_is_on_is_rendered_by_it(
+    scene: Scene, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render, later = rendering.render, []
+
+    def seal_another(pieces: Any, *rest: Any, **more: Any) -> Any:
+        if not later:
+            later.append(grant)
+            recorded(scene, grant, [b"another"])
+        return render(pieces, *rest, **more)
+
+    monkeypatch.setattr(rendering, "render", seal_another)
+    recorded(scene, grant, [b"one"])
+    assert transcripts.render_due(scene.now) == 2
+
+
 def test_one_that_kills_the_renderer_goes_to_the_end_of_the_queue(
     scene: Scene, grant: Grant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMessage
 from django.db import OperationalError, transaction
 
 from breakglass import doorbell, later, passes, tasks
@@ -68,6 +69,20 @@ def test_notices_go_in_one_pass_at_a_time(cast: Cast) -> None:
         assert notices.deliver_due(NOON) == 0
     assert mail.outbox == []
     assert notices.deliver_due(NOON) == 1
+
+
+def test_what_is_queued_while_a_pass_is_on_goes_with_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, queued = EmailMessage.send, []
+
+    def queue_more(message: EmailMessage, *rest: Any) -> int:
+        if not queued:
+            queued.append(cast.ben)
+            _queue(cast.ben)
+        return send(message, *rest)
+
+    monkeypatch.setattr(EmailMessage, "send", queue_more)
+    _queue(cast.ada)
+    assert notices.deliver_due(NOON) == 2
 
 
 def test_an_asked_for_pass_is_dropped_where_the_workers_are_busy(

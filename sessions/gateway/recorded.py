@@ -49,10 +49,18 @@ class Recorded:
     def end(self, reason: EndReason) -> bool:
         raise NotImplementedError
 
+    def wait_for_disk(self) -> None:
+        """While nothing is relayed for now, what the asset sends waits in here, recorded or not. SessionOver when the
+        session ended meanwhile."""
+        if not self.is_held_back:
+            return
+        while self.is_held_back and not self.ended.wait(LOOK_EVERY):
+            pass
+        self.go_on(typed=False)
+
     def record(self, number: int, data: bytes, *, stderr: bool = False) -> None:
         """Have it in the file, or end the session and raise: what isn't recorded isn't relayed."""
-        if self.is_held_back:
-            self._wait_for_disk()
+        self.wait_for_disk()
         try:
             self._recorder.output(number, data, stderr=stderr)
         except RecordingFailed as failed:
@@ -103,12 +111,6 @@ class Recorded:
     @property
     def recording_error(self) -> RecordingFailed | None:
         return self._recorder.error
-
-    def _wait_for_disk(self) -> None:
-        """SessionOver when the session ended meanwhile."""
-        while self.is_held_back and not self.ended.wait(LOOK_EVERY):
-            pass
-        self.go_on(typed=False)
 
     def _in_time(self, failed: RecordingFailed, put: Callable[[bytes], object], data: bytes = b"") -> None:
         """Where the disk was only full: wait and record the rest of `data`, as often as it takes."""

@@ -344,6 +344,7 @@ class AssetSide(Side):
         channel.session.go_on(typed=not channel.pty)
         if self.other.sent_close or extended not in (None, STDERR):
             return
+        channel.session.wait_for_disk()  # here for every kind: files, forwards and what goes unrecorded too
         if channel.decoder is not None and extended is None:
             channel.decoder.from_asset(plain, count, size)
             self.announce(more)

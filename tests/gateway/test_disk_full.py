@@ -67,8 +67,8 @@ def fill(disk: Path, left: int = LEFT) -> Path:
 class Client:
     """A command by stock ssh, whose output and errors are read as they come."""
 
-    def __init__(self, house: House, command: str) -> None:
-        self.process = house.popen(command)
+    def __init__(self, house: House, command: str, options: tuple[str, ...] = ()) -> None:
+        self.process = house.popen(command, options=options)
         self.out, self.err = bytearray(), bytearray()
         assert self.process.stdout and self.process.stderr
         self._readers = [

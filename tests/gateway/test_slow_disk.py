@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +18,10 @@ from sessions.models import SSHSession
 from sessions.recording import files
 from sessions.recording.transcript import exact_bytes, read_file
 from sessions.services.recordings import store
+from tests.gateway import clients
 from tests.gateway.house import House, eventually
 from tests.gateway.test_disk_full import Client
+from tests.support.ports import free_port
 
 FROZEN = b"frozen because the disk for recordings doesn't keep up"
 TICKER = "n=0; while :; do n=$((n+1)); echo tick-$n; sleep 0.02; done"
@@ -27,7 +33,7 @@ class Disk:
     """Syncing of the first recording that comes by can be made to hang, and with it the thread that syncs all."""
 
     def __init__(self) -> None:
-        self._sync, self._flows = files.sync_data, threading.Event()
+        self._sync, self._flows, self._late = files.sync_data, threading.Event(), slow_disk.LATE
         self._flows.set()
         self._victim = ""
 
@@ -39,16 +45,18 @@ class Disk:
         self._sync(descriptor)
 
     def stand_still(self) -> None:
+        """And be noticed soon: not before, for a busy machine's own disk may stand still for a moment too."""
         self._flows.clear()
+        slow_disk.LATE = 2.0
 
     def go_on(self) -> None:
+        slow_disk.LATE = self._late
         self._flows.set()
 
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     made = Disk()
-    monkeypatch.setattr(slow_disk, "LATE", 2.0)
     monkeypatch.setattr(live, "BOOKS", 0.5)
     monkeypatch.setattr(files, "sync_data", made.sync)
     yield made
@@ -112,6 +120,64 @@ def test_sessions_whose_recordings_do_not_reach_the_disk_wait_and_go_on_without_
         lines = shown(client)[:-1]
         assert lines == [b"tick-%d" % number for number in range(1, len(lines) + 1)]
         assert any(tape.startswith(b"\n".join(lines)) for tape in tapes)
+
+
+@pytest.fixture
+def pulse() -> Iterator[int]:
+    """A service beside the asset that talks to whoever connects. Yields its port."""
+
+    class Talk(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    self.request.sendall(b"tick")
+                    time.sleep(0.02)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talk) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_what_is_not_recorded_waits_for_the_disk_as_well(
+    plain_house: House, disk: Disk, patience: Any, pulse: int
+) -> None:
+    house = plain_house
+    house.grant(channels=clients.EVERYTHING, forward_to=[f"127.0.0.1:{pulse}"])
+    patience(600)
+    house.start()
+    here = free_port()
+    client = Client(house, "echo up; cat", options=("-L", f"{here}:127.0.0.1:{pulse}"))
+    eventually(lambda: b"up\n" in client.out, "output flows")
+    assert client.process.stdin
+    with socket.create_connection(("127.0.0.1", here), timeout=30) as forward:
+
+        def comes() -> bool:
+            """Whether the forward carries more; what had come is taken first."""
+            forward.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while forward.recv(65536):
+                    pass
+            forward.settimeout(QUIET * 0.02)
+            try:
+                return bool(forward.recv(1))
+            except TimeoutError:
+                return False
+
+        eventually(comes, "the forward flows")
+        disk.stand_still()
+        client.process.stdin.write(
+            b"recorded\n"
+        )  # and nothing after it: it isn't the shell that holds the forward
+        client.process.stdin.flush()
+        eventually(lambda: FROZEN in client.err, "the person is told")
+        eventually(lambda: not comes(), "the forward waits", 60)
+        assert not comes()
+        disk.go_on()
+        eventually(comes, "the forward goes on")
+    client.process.terminate()
+    client.end()
 
 
 def test_a_session_whose_recording_stays_behind_ends_and_is_written_down_while_the_disk_stands_still(

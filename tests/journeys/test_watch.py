@@ -89,7 +89,7 @@ def faultless(page: Page) -> None:
 
 
 @requires("chromium", "ssh")
-def test_under_an_escort(stack: Stack, visit: Visit, shell: Any) -> None:
+def test_under_an_escort(stack: Stack, visit: Visit, shell: Any, tmp_path: Path) -> None:
     ada = visit("ada", "/sessions/", size=DESK)
     expect(ada.get_by_role("heading", name="Waiting for an escort")).to_be_visible()
     picture(ada, "watch 01 waiting for an escort")
@@ -111,7 +111,7 @@ def test_under_an_escort(stack: Stack, visit: Visit, shell: Any) -> None:
     ada.set_viewport_size(PHONE)  # type: ignore[arg-type]
     picture(ada, "watch 02 phone of an approver", whole=False)
     ada.set_viewport_size(DESK)  # type: ignore[arg-type]
-    _loses_the_line(shell, ada)
+    _loses_the_line(shell, ada, tmp_path / "go")
     _ends(stack, shell, ada, vera)
 
 
@@ -140,12 +140,13 @@ def _talks(shell: Any, ada: Page, vera: Page) -> None:
     shell.expect("Ada Novak writes: Freeze")
 
 
-def _loses_the_line(shell: Any, ada: Page) -> None:
+def _loses_the_line(shell: Any, ada: Page, go: Path) -> None:
     """Without an escort nothing passes; what was shown meanwhile is there when the line is."""
-    shell.sendline("(sleep 9; echo late-$((40+2))) &")
+    shell.sendline(f"(while [ ! -e '{go}' ]; do sleep .2; done; echo late-$((40+2))) &")
     shell.expect(r"\$ ")
     ada.context.set_offline(True)
     shell.expect("frozen because no escort watches it")
+    go.touch()
     shell.expect("late-42")
     ada.context.set_offline(False)
     shell.expect("this session goes on")

@@ -269,6 +269,7 @@ class Writes:
 
 def _pieces(remote: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
     """The file in pieces, some asked for ahead. One that says it is empty is read to its end: /proc has such files."""
+    _ask_before_reading(remote)
     at = 0
     while at < size:
         batch = [
@@ -282,6 +283,20 @@ def _pieces(remote: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
     if size == 0:
         while piece := remote.read(PIECE):
             yield piece
+
+
+def _ask_before_reading(remote: Any) -> None:
+    """All of a batch is asked for before its first answer is read.
+
+    paramiko asks in a thread of its own, which the answers may overtake: then it reads some places twice, and what the
+    gateway counts is no file any more.
+    """
+
+    def ask(chunks: Any, most: int | None = None) -> None:
+        remote._prefetching, remote._prefetch_done = True, False
+        remote._prefetch_thread(chunks, most)
+
+    remote._start_prefetch = ask
 
 
 def _exists(sftp: paramiko.SFTPClient, path: str) -> bool:

@@ -27,6 +27,7 @@ Object.defineProperty(document, 'hidden', { get: () => Boolean(sessionStorage.pe
 
 @requires("chromium")
 def test_found_by_the_keyboard_asked_for_again_and_in_with_three_clicks(stack: Stack, visit: Visit) -> None:
+    _nobody_waits(stack)
     ada = visit("ada", "/playbooks/", size=DESK)
     _wants_to_be_told(ada)
     rita = visit("rita", size=DESK)
@@ -37,6 +38,14 @@ def test_found_by_the_keyboard_asked_for_again_and_in_with_three_clicks(stack: S
     _again(rita)
     _approve(stack, ada, rita.locator(".match b").inner_text())
     _third_click(rita)
+
+
+def _nobody_waits(stack: Stack) -> None:
+    """What other tests of the same house left unanswered would be counted on the tab."""
+    for who in ("rita", "rob", "nora"):
+        for row in stack.call(who, "GET", "requests?state=pending").body["items"]:
+            if row["requester"] == who:
+                stack.call(who, "POST", f"requests/{row['id']}/withdraw")
 
 
 def _wants_to_be_told(ada: Page) -> None:

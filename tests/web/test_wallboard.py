@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -132,9 +133,16 @@ def test_setting_one_up_asks_for_a_fresh_factor(scene: Scene, enter: Enter) -> N
     assert Kiosk.objects.get(name="Lobby").expires_at > clock.now() + timedelta(days=8)
 
 
-def test_the_wall_shows_the_screens_and_says_that_it_looks(scene: Scene) -> None:
+@pytest.fixture
+def recording(scene: Scene) -> Iterator[Path]:
+    """Where the live session's is; gone afterwards, for a file without its session is an alarm to others."""
     store().prepare()
-    draw(store().open_path(scene.live_session), "operator$ ", "df -h\r\n\x1b[1mFilesystem\x1b[0m Size\r\n")
+    yield store().open_path(scene.live_session)
+    store().open_path(scene.live_session).unlink(missing_ok=True)
+
+
+def test_the_wall_shows_the_screens_and_says_that_it_looks(scene: Scene, recording: Path) -> None:
+    draw(recording, "operator$ ", "df -h\r\n\x1b[1mFilesystem\x1b[0m Size\r\n")
     screen, kiosk = paired()
     shown = screen.post("/wallboard/screens/").json()["screens"][str(scene.live_session)]
     assert shown == {"columns": 80, "rows": ["operator$ df -h", "Filesystem Size"]}

@@ -7,6 +7,7 @@ from sessions.models.journal_position import JournalPosition
 from sessions.models.receipt import Receipt
 from sessions.models.recording import Recording
 from sessions.models.review import Review
+from sessions.models.search_look import SearchLook
 from sessions.models.search_row import SearchRow
 from sessions.models.ssh_session import SSHSession
 from sessions.models.terminal_ticket import TerminalTicket
@@ -25,6 +26,7 @@ __all__ = [
     "Recording",
     "Review",
     "SSHSession",
+    "SearchLook",
     "SearchRow",
     "TerminalTicket",
     "Transcript",

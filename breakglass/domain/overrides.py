@@ -18,7 +18,6 @@ NEVER = {
     "safety": "safety systems",
     "sis": "safety systems",
 }
-VENDORS = "vendor"
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,15 @@ class OverrideFacts:
     decisions: tuple[Decision, ...] = ()
 
 
-def why_never(
-    *, allowed: bool, kinds: Iterable[str], asset_class: str, requester_groups: Collection[str]
-) -> str:
+def why_never(*, allowed: bool, kinds: Iterable[str], asset_class: str, for_vendor: bool) -> str:
     """Why nobody ever decides alone on such a request; empty where the playbook allows it and nothing forbids it.
 
-    `kinds` are of the assets; vendors are those whose groups begin with that word.
+    `kinds` are of the assets; `for_vendor`: another company sends the requester.
     """
     for kind in (asset_class, *kinds):
         if kind.lower() in NEVER:
             return f"it is never offered for {NEVER[kind.lower()]}"
-    if any(group.lower().startswith(VENDORS) for group in requester_groups):
+    if for_vendor:
         return "it is never offered for vendors"
     return "" if allowed else "the playbook doesn't allow it"
 

@@ -14,6 +14,8 @@ REVIEWERS = "reviewers"
 AUDITORS = "auditors"
 ADMINISTRATORS = "administrators"
 SUPERVISORS = "supervisors"
+OUR_OWN = frozenset({REVIEWERS, AUDITORS, ADMINISTRATORS, SUPERVISORS})
+"""Roles that only our own people hold, never a vendor's."""
 
 
 class Verb(StrEnum):

@@ -23,6 +23,9 @@ class Person(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     created_at = models.DateTimeField(null=True)
+    vendor = models.CharField(
+        max_length=120, blank=True, help_text="the company that sends them; empty for our own people"
+    )
 
     objects = UserManager["Person"]()
 
@@ -35,6 +38,11 @@ class Person(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.username
+
+    @property
+    def is_vendor(self) -> bool:
+        """Whether another company sends this person. A fact about them, whatever groups they are in."""
+        return bool(self.vendor)
 
     def get_full_name(self) -> str:
         return self.full_name or self.username

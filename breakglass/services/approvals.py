@@ -108,7 +108,9 @@ def _refuse_unfit(
     if verdict is Verdict.DENIED and not comment:
         raise refuse(RefusalCode.BAD_INPUT, problem="Say why: the requester reads it.", needs=("comment",))
     if verdict is Verdict.APPROVED:
-        # Whoever is locked out may still say no.
+        # Whoever is locked out, or comes from a vendor, may still say no.
+        if person.is_vendor:
+            raise refuse(RefusalCode.NOT_ALLOWED, verb="give a vendor's consent", who="one of our own people")
         locked = person_lock(person)
         if locked is not None:
             raise Refused(locked)
@@ -168,14 +170,18 @@ def _commit(
 
 
 def _standing(request: AccessRequest) -> list[approvals.Decision]:
-    """The decisions of whoever could decide today: a yes of an account that was disabled or locked since makes no grant."""
+    """The decisions of whoever could decide today: a yes of an account that was disabled or locked since, or of a vendor's
+    person, makes no grant."""
     locks = lock_facts()
-    able = {person.pk for person in approvers_of(request)}
+    able = {person.pk: person.is_vendor for person in approvers_of(request)}
     return [
         decision
         for decision in decisions_on(request)
         if decision.person_id in able
-        and (decision.verdict is Verdict.DENIED or policy.person_lock(locks, decision.person_id) is None)
+        and (
+            decision.verdict is Verdict.DENIED
+            or (not able[decision.person_id] and policy.person_lock(locks, decision.person_id) is None)
+        )
     ]
 
 

@@ -105,12 +105,11 @@ def opens_at(request: AccessRequest) -> datetime:
 def why_never(request: AccessRequest) -> str:
     """Why nobody ever decides alone on this request; empty where a supervisor may, in time."""
     spec = spec_of(request.playbook)
-    groups = {group.name for group in request.requester.groups.all()} | set(spec.requesters.groups)
     return overrides.why_never(
         allowed=spec.override_allowed,
         kinds=[asset.kind for asset in request.assets.all()],
         asset_class=str(spec.asset_class),
-        requester_groups=groups,
+        for_vendor=request.requester.is_vendor,
     )
 
 
@@ -255,4 +254,4 @@ def _tell(request: AccessRequest, person: Person, reason: str, now: datetime) ->
 
 def _requests() -> QuerySet[AccessRequest]:
     """With all that the rule asks about, however many there are."""
-    return all_requests().defer("playbook__spec").prefetch_related("requester__groups")
+    return all_requests().defer("playbook__spec")

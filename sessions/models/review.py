@@ -36,6 +36,11 @@ class Review(models.Model):
     second_signed_at = models.DateTimeField(null=True)
     second_factor = models.CharField(max_length=120, blank=True)
 
+    claimed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
+    )
+    claimed_at = models.DateTimeField(null=True, help_text="the claim lapses by the clock (states.CLAIM_LASTS)")
+
     class Meta:
         ordering = ("due_at",)
         indexes: ClassVar = [

@@ -25,13 +25,18 @@ FRESH: Final = timedelta(seconds=6)
 
 
 def may_be(person: Person, session: SSHSession) -> bool:
-    """Whether this person's watching is what the session waits for: of the playbook's groups, not locked out, and not who
-    is watched."""
+    """Whether this person's watching is what the session waits for: of the playbook's groups, one of our own, not locked
+    out, and not who is watched."""
     return _could_be(person, session) and person_lock(person) is None
 
 
 def _could_be(person: Person, session: SSHSession) -> bool:
-    if not session.escort_needed or not person.is_active or person.pk == session.person_id:
+    if (
+        not session.escort_needed
+        or not person.is_active
+        or person.is_vendor
+        or person.pk == session.person_id
+    ):
         return False
     return bool(groups_of(person) & escorts_of(session.grant.playbook))
 
@@ -56,7 +61,7 @@ def call(session: SSHSession, now: datetime) -> None:
     person, version = session.person, session.grant.playbook
     name = one_line(person.get_full_name(), 80)
     notices.queue(
-        [one for one in people_in(escorts_of(version)) if one.pk != person.pk],
+        [one for one in people_in(escorts_of(version)) if one.pk != person.pk and not one.is_vendor],
         topic=f"session:{session.pk}",
         subject=f"{name} needs an escort on {session.asset.name}",
         body=(

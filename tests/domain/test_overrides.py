@@ -49,28 +49,22 @@ def test_who_may_decide_alone_and_when(
 
 
 @pytest.mark.parametrize(
-    ("allowed", "kinds", "asset_class", "groups", "expected"),
+    ("allowed", "kinds", "asset_class", "for_vendor", "expected"),
     [
-        (True, ["historian"], "historian", {"responders"}, ""),
-        (False, ["historian"], "historian", {"responders"}, "the playbook doesn't allow it"),
-        (
-            True,
-            ["server", "directory"],
-            "server",
-            {"responders"},
-            "it is never offered for domain controllers",
-        ),
-        (True, ["server"], "directory", {"responders"}, "it is never offered for domain controllers"),
-        (True, ["safety"], "server", {"responders"}, "it is never offered for safety systems"),
-        (True, ["SIS"], "server", set(), "it is never offered for safety systems"),
-        (True, ["historian"], "historian", {"responders", "vendors"}, "it is never offered for vendors"),
-        (True, ["historian"], "historian", {"vendor-acme"}, "it is never offered for vendors"),
+        (True, ["historian"], "historian", False, ""),
+        (False, ["historian"], "historian", False, "the playbook doesn't allow it"),
+        (True, ["server", "directory"], "server", False, "it is never offered for domain controllers"),
+        (True, ["server"], "directory", False, "it is never offered for domain controllers"),
+        (True, ["safety"], "server", False, "it is never offered for safety systems"),
+        (True, ["SIS"], "server", False, "it is never offered for safety systems"),
+        (True, ["historian"], "historian", True, "it is never offered for vendors"),
+        (False, ["historian"], "historian", True, "it is never offered for vendors"),
     ],
 )
 def test_what_nobody_decides_on_alone(
-    allowed: bool, kinds: list[str], asset_class: str, groups: set[str], expected: str
+    allowed: bool, kinds: list[str], asset_class: str, for_vendor: bool, expected: str
 ) -> None:
-    found = why_never(allowed=allowed, kinds=kinds, asset_class=asset_class, requester_groups=groups)
+    found = why_never(allowed=allowed, kinds=kinds, asset_class=asset_class, for_vendor=for_vendor)
     assert found == expected
 
 

@@ -151,6 +151,44 @@ def test_groups_are_set_and_told_to_the_trail(scene: Scene) -> None:
     assert last("person:groups_set").actor_name == "admin"
 
 
+def test_a_vendors_person_never_holds_a_role_of_our_own(scene: Scene) -> None:
+    vic = _person(scene, username="vic", vendor=" Acme\nDrives ")
+    assert (vic.vendor, vic.is_vendor) == ("Acme Drives", True)
+    for role in ("supervisors", "reviewers", "auditors", "administrators"):
+        with refused(Code.BAD_INPUT):
+            people.set_groups(vic, ["responders", role], by=None, now=scene.now)
+    assert queries.groups_of(vic) == {"responders"}
+    with refused(Code.BAD_INPUT):
+        people.set_vendor(scene.cast.sam, "Acme Drives", by=None, now=scene.now)
+    with refused(Code.BAD_INPUT):
+        _person(scene, username="vik", vendor="Acme Drives", groups=["reviewers"])
+    people.set_vendor(vic, "", by=scene.cast.admin, now=scene.now)
+    assert last("person:vendor_set").data == {"vendor": ""}
+    people.set_groups(vic, ["reviewers"], by=None, now=scene.now)
+
+
+def test_a_vendors_person_consents_to_nothing_but_may_say_no(scene: Scene) -> None:
+    request = scene.asked()
+    people.set_vendor(scene.cast.ben, "Acme Drives", by=None, now=scene.now)
+    with refused(Code.NOT_ALLOWED):
+        approvals.approve(request.pk, _fresh(scene.cast.ben), scene.code(scene.cast.ben), "", scene.now)
+    # A yes of before they went over to the vendor counts no more.
+    both = house.asked(scene.cast.rita, scene.playbook(**TWO), scene.now, case=scene.incident)
+    approvals.approve(both.pk, scene.cast.ada, scene.code(scene.cast.ada), "", scene.now)
+    people.set_vendor(scene.cast.ada, "Acme Drives", by=None, now=scene.now)
+    people.set_vendor(scene.cast.ben, "", by=None, now=scene.now)
+    scene.time.forward(seconds=30)
+    done = approvals.approve(both.pk, _fresh(scene.cast.ben), scene.code(scene.cast.ben), "", scene.now)
+    assert done.state == "pending"
+    scene.time.forward(seconds=30)
+    no = approvals.deny(request.pk, _fresh(scene.cast.ada), scene.code(scene.cast.ada), "not so", scene.now)
+    assert no.state == "denied"
+
+
+def _fresh(person: Person) -> Person:
+    return Person.objects.get(pk=person.pk)
+
+
 def test_the_password_is_kept_as_a_hash_and_is_nowhere_in_the_trail(scene: Scene) -> None:
     from tests.services.scene import trail_text
 

@@ -77,11 +77,15 @@ def test_only_where_the_playbook_allows_it(scene: Scene) -> None:
 
 def test_never_for_vendors_nor_a_domain_controller(scene: Scene) -> None:
     request = unanswered(scene)
-    people.set_groups(scene.cast.rita, ["responders", "vendors"], by=None, now=scene.now)
+    # What counts is who sends the person, not what a group is called.
+    people.set_vendor(scene.cast.rita, "Acme Drives", by=None, now=scene.now)
     with refused(Code.OVERRIDE_NOT_OFFERED) as said:
         alone(scene, request)
     assert "vendors" in said[0].message
-    people.set_groups(scene.cast.rita, ["responders"], by=None, now=scene.now)
+    assert override.waiting_for(scene.cast.sam, scene.now) == []
+    people.set_vendor(scene.cast.rita, "", by=None, now=scene.now)
+    people.set_groups(scene.cast.rita, ["responders", "vendor-desk"], by=None, now=scene.now)
+    assert override.waiting_for(scene.cast.sam, scene.now) == [request]
     scene.asset.kind = "directory"
     scene.asset.save()
     with refused(Code.OVERRIDE_NOT_OFFERED) as said:

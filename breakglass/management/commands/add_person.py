@@ -28,6 +28,9 @@ class Command(BaseCommand):
             default=[],
             help="responders, reviewers, auditors, administrators, supervisors, or an approver group; repeat it",
         )
+        parser.add_argument(
+            "--vendor", default="", metavar="COMPANY", help="who sends them; without it they are our own"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
@@ -39,6 +42,7 @@ class Command(BaseCommand):
                 email=options["email"],
                 password=password,
                 groups=options["group"],
+                vendor=options["vendor"],
                 by=None,
                 now=clock.now(),
             )

@@ -8,14 +8,15 @@ from celery import shared_task
 
 from breakglass import clock, later, passes
 from sessions import services
-from sessions.services import search_index, transcripts, watching
+from sessions.services import looks, search_index, transcripts, watching
 
 
 @shared_task(name="sessions.sweep")
 def sweep() -> None:
-    """Seal what has ended, open and chase reviews."""
+    """Seal what has ended, open and chase reviews, bring what was looked for into the trail."""
     parts = (
         watching.sweep,
+        looks.settle_due,
         services.seal_due,
         services.open_due_reviews,
         services.chase_overdue,

@@ -15,12 +15,11 @@ from django.db import connection
 from django.db.models import Max, Min
 
 from breakglass.domain import permissions
-from breakglass.domain.audit import AuditTag
 from breakglass.domain.permissions import Actor, Verb
 from breakglass.models import Asset, Grant, Person, PlaybookVersion
 from breakglass.queries import actor_of, rule_of
-from breakglass.services import audit
 from sessions.models import SSHSession
+from sessions.services import looks
 from sessions.services.search_index import SHIFT, tag
 from sessions.services.search_words import Term, is_enough, snippet, terms_of
 
@@ -95,17 +94,17 @@ class _Part:
     playbooks: tuple[Any, ...] | None = None
 
 
-def search(person: Person, wanted: Wanted, now: datetime, *, note: bool = True) -> Results:
-    """The newest sessions in which it is found. With `note` the search is in the audit trail where it showed something of
-    other people's sessions: reading what was recorded is viewing it."""
+def search(person: Person, wanted: Wanted, now: datetime) -> Results:
+    """The newest sessions in which it is found. What shows something of other people's sessions is noted for the audit
+    trail first: reading what was recorded is viewing it."""
     terms = terms_of(wanted.text)
     if not is_enough(terms):
         return Results([], enough=False)
     results = _search(_parts(actor_of(person)), wanted, terms)
-    if note and any(one.session.person_id != person.pk for one in results.found):
+    others = [one.session.label for one in results.found if one.session.person_id != person.pk]
+    if others:
         filters = {name: str(value) for name, value in vars(wanted).items() if value and name != "text"}
-        data = {"text": wanted.text[:200], "filters": filters, "sessions": len(results.found)}
-        audit.record(AuditTag.RECORDINGS_SEARCHED, actor=person, subject=person, now=now, data=data)
+        looks.note(person, wanted.text, filters, others, now)
     return results
 
 

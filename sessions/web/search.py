@@ -1,15 +1,20 @@
-"""Searching in everything that was recorded, as one types. The same page without script: a form and its answer."""
+"""Searching in everything that was recorded, as one types. The same page without script: a form and its answer.
+
+A search is asked by POST, with the token of the page: what it shows of other people's sessions is on record, and nobody's
+name gets there by a link. An address with a question in it fills the form; the page then asks by itself.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods
 
 from breakglass import clock
 from breakglass import queries as control
@@ -83,33 +88,43 @@ class SearchForm(forms.Form):
             until=until + timedelta(days=1) if until else None,
         )
 
+    def address(self) -> str:
+        """Where this question can be asked again."""
+        said = {name: self[name].value() for name in self.fields if self[name].value()}
+        return reverse("search") + (f"?{urlencode(said)}" if said else "")
+
     @property
     def narrowed(self) -> bool:
         return any(self[name].value() for name in ("kind", "person", "asset", "playbook", "since", "until"))
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def search(request: HttpRequest) -> HttpResponse:
-    """The page, or only its results where the page itself asks."""
-    person = person_of(request)
-    form = SearchForm(request.GET)
+    """The page; to a POST what was found, alone where the page itself asks."""
+    form = SearchForm(request.POST if request.method == "POST" else request.GET)
     wanted = form.wanted() if form.is_valid() else Wanted("")
+    context = {"form": form, "asked": wanted.text}
+    if request.method == "POST":
+        context |= _answer(person_of(request), wanted)
+    only = request.method == "POST" and request.headers.get("HX-Request") == "true"
+    page = "gateway/parts/search_results.html" if only else "gateway/search.html"
+    response = render(request, page, context)
+    if only:
+        response["HX-Replace-Url"] = form.address()
+    response["Cache-Control"] = "no-store, private"
+    response["Vary"] = "HX-Request, Cookie"
+    return response
+
+
+def _answer(person: Person, wanted: Wanted) -> dict[str, Any]:
     results = searching.search(person, wanted, clock.now())
-    context = {
-        "form": form,
-        "asked": wanted.text,
+    return {
+        "answered": True,
         "enough": results.enough,
         "more": results.more,
         "found": [_shown(one, person) for one in results.found],
         "count": results.hits,
     }
-    only = request.headers.get("HX-Request") == "true"
-    response = render(
-        request, "gateway/parts/search_results.html" if only else "gateway/search.html", context
-    )
-    response["Cache-Control"] = "no-store, private"
-    response["Vary"] = "HX-Request, Cookie"
-    return response
 
 
 def _shown(one: Found, person: Person) -> dict[str, Any]:

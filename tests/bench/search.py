@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from tests.support import installation, postgresql
 
@@ -171,11 +172,11 @@ def asked(who: str, question: str) -> dict[str, float]:
     session = client.session
     session["otp_device_id"] = TotpFactor.objects.get(user=person).persistent_id
     session.save()
-    client.get(f"/search/?q={question}")  # the first of a process loads templates
+    ask(client, question)  # the first of a process loads templates
     taken = []
     for _ in range(TIMES):
         begun = time.perf_counter()
-        answer = client.get(f"/search/?q={question}")
+        answer = ask(client, question)
         taken.append((time.perf_counter() - begun) * 1000)
         assert answer.status_code == 200, answer.status_code
     taken.sort()
@@ -185,6 +186,12 @@ def asked(who: str, question: str) -> dict[str, float]:
         "p99": taken[min(len(taken) - 1, int(len(taken) * 0.99))],
         "hits": hits,
     }
+
+
+def ask(client: Any, question: str) -> Any:
+    """As the page does while one types."""
+    text, _, filters = question.partition("&")
+    return client.post("/search/", {"q": text, **dict(parse_qsl(filters))})
 
 
 def table(found: dict[str, Any]) -> str:

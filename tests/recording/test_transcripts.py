@@ -20,6 +20,7 @@ from sessions.models import (
     Finding,
     Recording,
     Review,
+    SearchLook,
     SearchRow,
     SSHSession,
     Transcript,
@@ -27,7 +28,7 @@ from sessions.models import (
 from sessions.queries import transcript_entries
 from sessions.recording import rendering
 from sessions.recording.recorder import Recorder
-from sessions.services import ChannelFacts, FileFacts, search_index, searching, transcripts
+from sessions.services import ChannelFacts, FileFacts, looks, search_index, searching, transcripts
 from sessions.services.recordings import store
 from sessions.services.searching import Wanted
 from sessions.states import EndReason, RecordingState
@@ -332,17 +333,54 @@ def test_files_findings_and_notes_are_found(
     assert find(cast.vera, "wombat") == []
 
 
-def test_searching_what_others_did_is_on_record(
+def searched() -> list[dict[str, Any]]:
+    rows = AuditEvent.objects.filter(tag=AuditTag.RECORDINGS_SEARCHED).order_by("seq")
+    return [row.data for row in rows]
+
+
+def test_searching_what_others_did_is_on_record_once_settled(
     session: SSHSession, scene: Scene, find: Callable[..., list[str]]
 ) -> None:
-    rows = AuditEvent.objects.filter(tag=AuditTag.RECORDINGS_SEARCHED)
-    find(scene.cast.rita, "uptime")
-    find(scene.cast.otto, "nothing like it")
-    assert not rows.exists()
-    find(scene.cast.otto, "uptime", kind="command")
-    row = rows.get()
-    assert row.actor_name == "otto" or "otto" in row.actor_name.lower()
-    assert (row.data["text"], row.data["sessions"], row.data["filters"]) == ("uptime", 1, {"kind": "command"})
+    otto = scene.cast.otto
+    find(scene.cast.rita, "uptime")  # her own
+    find(otto, "nothing like it")
+    assert not SearchLook.objects.exists()
+    for text in ("up", "upt", "uptime"):
+        find(otto, text, kind="command")
+        scene.time.forward(seconds=2)
+    assert SearchLook.objects.get(person=otto).text == "uptime", "noted before it was shown"
+    assert looks.settle_due(scene.now) == 0 and searched() == []
+    scene.time.forward(seconds=5)
+    assert looks.settle_due(scene.now) == 1 and looks.settle_due(scene.now) == 0
+    (said,) = searched()
+    assert (said["text"], said["typed_from"], said["filters"]) == ("uptime", "up", {"kind": "command"})
+    assert said["sessions"] == [session.label]
+    row = AuditEvent.objects.get(tag=AuditTag.RECORDINGS_SEARCHED)
+    assert row.actor_name == "otto" and not SearchLook.objects.exists()
+
+
+def test_nothing_is_looked_at_off_the_record(
+    session: SSHSession, scene: Scene, find: Callable[..., list[str]]
+) -> None:
+    """Whatever isn't typed on from the last text is another look, and the last one is in the trail by then."""
+    otto, vera = scene.cast.otto, scene.cast.vera
+    find(otto, "uptime")
+    find(vera, "uptime")  # hers is another's look
+    find(otto, "upti")  # letters taken away
+    assert [said["text"] for said in searched()] == ["uptime"]
+    find(otto, "sshd")
+    find(otto, "sshd", person="rita")  # filtered otherwise
+    scene.time.forward(seconds=6)
+    find(otto, "sshd_config", person="rita")  # after a pause
+    assert [said["text"] for said in searched()] == ["uptime", "upti", "sshd", "sshd"]
+    assert [said["filters"] for said in searched()][-1] == {"person": "rita"}
+    for _ in range(20):  # one who goes on typing for a minute
+        scene.time.forward(seconds=4)
+        find(otto, "sshd_config", person="rita")
+    assert len(searched()) == 5
+    scene.time.forward(seconds=5)
+    assert looks.settle_due(scene.now) == 2
+    assert {said["text"] for said in searched()[5:]} == {"uptime", "sshd_config"}
 
 
 def _in_the_index(piece: bytes) -> bool:

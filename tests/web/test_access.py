@@ -111,6 +111,7 @@ TABLE = [
         {"token-label": "cron", "token-code": CODE}),
     Row("POST", "/profile/tokens/{nothing}/revoke/", "    302 404 404 404 404 404 404 404"),
     Row("GET", "/find/", "                                302 200 200 200 200 200 200 200"),
+    Row("GET", "/alarms/", "                              302 200 200 200 200 200 200 200"),
     Row("GET", "/waiting/", "                             302 200 200 200 200 200 200 200"),
     Row("GET", "/profile/notices/", "                     302 200 200 200 200 200 200 200"),
     Row("POST", "/profile/notices/", "                    302 422 422 422 422 422 422 422"),
@@ -139,6 +140,7 @@ TABLE = [
     # 409: allowed, but nothing was rendered yet.
     Row("GET", "/sessions/{ended_session}/transcript.txt", "302 409 404 403 403 409 409 403"),
     Row("GET", "/search/", "                              302 200 200 200 200 200 200 200"),
+    Row("POST", "/search/", "                             302 200 200 200 200 200 200 200", {"q": "historian"}),
     # 403: the ticket of a viewing is missing (tests/services/test_replaying.py has it).
     Row("GET", "/sessions/{ended_session}/chunks/0/0/", " 302 403 404 403 403 403 403 403"),
     Row("GET", "/sessions/{ended_session}/files/{file}/download/", "302 200 404 403 403 200 200 403"),

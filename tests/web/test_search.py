@@ -13,7 +13,7 @@ from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.models import AuditEvent, Grant
 from breakglass.services import tokens
-from sessions.models import SSHSession
+from sessions.models import SearchLook, SSHSession
 from sessions.services import search_index, transcripts
 from tests.recording.hostile_corpus import HOSTILE
 from tests.recording.test_transcripts import recorded, typed
@@ -50,16 +50,18 @@ def session(scene: Scene, grant: Grant) -> SSHSession:
 
 
 def test_a_hit_leads_to_its_second(session: SSHSession, enter: Enter) -> None:
-    page = enter("rita").get("/search/?q=restart").content.decode()
+    page = enter("rita").post("/search/", {"q": "restart"}).content.decode()
     assert f"/sessions/{session.pk}/replay/?t=" in page and "<mark>restart</mark>" in page
-    part = enter("rita").get("/search/?q=restart", headers={"HX-Request": "true"}).content.decode()
+    answer = enter("rita").post("/search/", {"q": "restart"}, headers={"HX-Request": "true"})
+    part = answer.content.decode()
+    assert answer["HX-Replace-Url"] == "/search/?q=restart"
     assert "<html" not in part and "<mark>restart</mark>ed" in part
 
 
 def test_what_was_shown_is_text_and_nothing_else(session: SSHSession, enter: Enter) -> None:
     client = enter("rita")
     for word in ("restarted", "alert", "onerror", "onload", "click", "textarea"):
-        page = client.get("/search/", {"q": word}).content.decode()
+        page = client.post("/search/", {"q": word}).content.decode()
         assert "<mark>" in page, word
         for harm in ("<script>alert", "<img src=x", "<svg/onload", "\x1b", "\u202e", 'href="javascript'):
             assert harm not in page, (word, harm)
@@ -74,12 +76,23 @@ def test_what_was_shown_is_text_and_nothing_else(session: SSHSession, enter: Ent
 
 def test_others_find_nothing_of_it(session: SSHSession, enter: Enter) -> None:
     for name in ("rob", "nora"):
-        page = enter(name).get("/search/?q=restart").content.decode()
+        page = enter(name).post("/search/", {"q": "restart"}).content.decode()
         assert "Nothing found" in page and str(session.pk) not in page
-    assert "Nothing found" in enter("ada").get("/search/?q=systemctl").content.decode()
-    assert enter("ada").get("/search/?q=hist-01").content.decode().count("data-hit") == 1
-    (row,) = AuditEvent.objects.filter(tag=AuditTag.RECORDINGS_SEARCHED)
-    assert row.data["text"] == "hist-01"
+    assert "Nothing found" in enter("ada").post("/search/", {"q": "systemctl"}).content.decode()
+    assert enter("ada").post("/search/", {"q": "hist-01"}).content.decode().count("data-hit") == 1
+    assert SearchLook.objects.get().text == "hist-01"
+
+
+def test_a_link_asks_nothing_and_a_foreign_page_can_ask_nothing(session: SSHSession, enter: Enter) -> None:
+    """Nobody's name gets into the trail by what another page has their browser do."""
+    otto = enter("otto")
+    page = otto.get("/search/?q=restart").content.decode()
+    assert 'value="restart"' in page and "data-hit" not in page and "Press Search" in page
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = otto.cookies
+    assert strict.post("/search/", {"q": "restart"}).status_code == 403
+    assert not SearchLook.objects.exists()
+    assert not AuditEvent.objects.filter(tag=AuditTag.RECORDINGS_SEARCHED).exists()
 
 
 def test_reading_a_transcript_is_on_record(session: SSHSession, enter: Enter) -> None:

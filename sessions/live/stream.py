@@ -6,6 +6,7 @@
     over    the recording has ended
     closed  the watcher may not go on
     away    the recording isn't on this machine
+    silent  the disk with the recording doesn't answer, and nobody knows what is shown; the page comes again by itself
 
 A page that lost the connection comes again with the last id, and gets what follows it: nothing twice, nothing left out.
 One that is too far behind, because its line or it itself is too slow, is told so and begins anew near the end.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from typing import Any, Final
 
 from breakglass import clock
 from sessions.live.screens import Screens
-from sessions.live.tail import PIECE, POLL, Tail, Tails
+from sessions.live.tail import LAST, PIECE, POLL, Tail, Tails
 
 WHOLE: Final = 8 * 1024 * 1024
 """A recording up to this size is sent from its beginning,"""
@@ -43,7 +45,12 @@ RECHECK: Final = 15.0
 FILE_PATIENCE: Final = 3.0
 RETRY: Final = b"retry: 500\n\n"
 OVER: Final = b"event: over\n"
+SILENT: Final = b"retry: 3000\nevent: silent\ndata: {}\n\n"
+"""No signs of life go out then: an escort who sees nothing isn't there."""
 _END: Final = re.compile(rb'\n\[[0-9.]+,"e","([a-z]+)"\]\n\Z')
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,18 +65,22 @@ class Wish:
 
 
 async def events(wish: Wish) -> AsyncIterator[bytes]:
-    """Until the recording ends, or the watcher may not go on."""
+    """Until the recording ends, the watcher may not go on, or the disk hangs."""
     yield RETRY
-    tails = Tails.here()
-    tail = await _opened(tails, wish.path)
-    if tail is None:
-        yield _event("away", {})
-        return
+    tails, tail = Tails.here(), None
     try:
+        tail = await _opened(tails, wish.path)
+        if tail is None:
+            yield _event("away", {})
+            return
         async for piece in _Follower(tail, wish).follow():
             yield piece
+    except OSError as error:
+        log.warning("%s can't be read: %s", wish.path.name, error)
+        yield SILENT
     finally:
-        tails.close(wish.path)
+        if tail is not None:
+            tails.close(wish.path)
 
 
 async def _opened(tails: Tails, path: Path) -> Tail | None:
@@ -77,8 +88,8 @@ async def _opened(tails: Tails, path: Path) -> Tail | None:
     until = clock.monotonic() + FILE_PATIENCE
     while True:
         try:
-            return tails.open(path)
-        except OSError:
+            return await tails.open(path)
+        except (FileNotFoundError, PermissionError):
             if clock.monotonic() >= until:
                 return None
         await asyncio.sleep(0.1)
@@ -91,6 +102,7 @@ class _Follower:
         self._tail = tail
         self._wish = wish
         self._at = 0
+        self._last = b""
         self._caught_up = False
         self._jumped = 0.0
         self._beaten = self._checked = clock.monotonic()
@@ -102,12 +114,13 @@ class _Follower:
             yield first
         while True:
             self._wish.still_there()
-            data = self._tail.read(self._at, PIECE if self._caught_up else AT_ONCE)
+            data = await self._tail.read(self._at, PIECE if self._caught_up else AT_ONCE)
             if data:
                 yield _lines(self._at, data)
                 self._at += len(data)
+                self._last = (self._last + data[-LAST:])[-LAST:]
             # Also for who had it all, and lost the line before they were told.
-            ended = None if data == b"" and self._caught_up else _END.search(self._tail.before(self._at))
+            ended = None if data == b"" and self._caught_up else _END.search(self._last)
             if ended is not None:
                 yield _event("over", {"how": ended[1].decode()})
                 return
@@ -125,13 +138,14 @@ class _Follower:
 
     async def _begin(self) -> bytes:
         seen, tail = self._wish.seen, self._tail
-        if seen is not None and not tail.begins_line(seen):
-            seen = None
-        if seen is not None and tail.size - seen <= RESUMED:
-            self._at = seen
+        before = None if seen is None else await tail.before(seen)
+        if seen is not None and before is not None and tail.size - seen <= RESUMED:
+            self._at, self._last = seen, before
             return b""
+        if before is None:
+            seen = None
         place = Screens() if tail.size <= WHOLE else await tail.place(NEAR)
-        self._at = place.at
+        self._at, self._last = place.at, b"\n"
         return _start(place, skipped=max(0, place.at - (seen or 0)))
 
     async def _jump(self) -> bytes:
@@ -144,7 +158,7 @@ class _Follower:
         if place.at <= self._at:
             return b""
         self._jumped = now
-        skipped, self._at = place.at - self._at, place.at
+        skipped, self._at, self._last = place.at - self._at, place.at, b"\n"
         return _start(place, skipped=skipped)
 
     async def _may_go_on(self) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 from uuid import UUID
 
 from breakglass import clock
+from sessions.live.disk import DiskSilent, Line
 from sessions.recording import asciicast
 from sessions.recording.terminal import Terminal
 
@@ -25,6 +26,11 @@ ALL_AT_ONCE: Final = 256 * 1024
 FAR_BEHIND: Final = 4 * AT_ONCE
 FORGET: Final = 60.0
 MOST_CHANNELS: Final = 16
+STRIDE: Final = ALL_AT_ONCE // AT_ONCE
+"""So many may draw all they want in one look."""
+
+Screen = tuple[int, list[str]]
+"""Columns, and rows of text."""
 
 
 class _Nobody:
@@ -60,6 +66,10 @@ class Thumbnail:
         for line in data[:end].splitlines():
             self._draw(line)
         return end
+
+    @property
+    def screen(self) -> Screen:
+        return self.columns, self.rows
 
     @property
     def rows(self) -> list[str]:
@@ -123,27 +133,44 @@ class Wall:
     """The thumbnails of one process. What nobody asked for in a minute is given up."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._line = Line()
         self._kept: OrderedDict[UUID, Thumbnail] = OrderedDict()
         self._asked: dict[UUID, float] = {}
+        self._shown: dict[UUID, Screen] = {}
+        self._turn = 0
 
-    def look(self, wanted: Mapping[UUID, Path]) -> dict[UUID, tuple[int, list[str]]]:
-        """Bring these up to date: columns and rows of each. A session whose recording isn't here is left out."""
-        with self._lock:
-            now = clock.monotonic()
-            self._asked.update(dict.fromkeys(wanted, now))
-            for gone in [one for one, asked in self._asked.items() if now - asked > FORGET]:
-                del self._asked[gone]
-                if thumbnail := self._kept.pop(gone, None):
-                    thumbnail.close()
-            left = ALL_AT_ONCE
-            found = {}
-            for session_id, path in wanted.items():
-                thumbnail = self._one(session_id, path)
-                if thumbnail is not None:
-                    left -= _looked(thumbnail, max(1024, min(AT_ONCE, left)))
-                    found[session_id] = (thumbnail.columns, thumbnail.rows)
-            return found
+    def look(self, wanted: Mapping[UUID, Path]) -> tuple[dict[UUID, Screen], bool]:
+        """Bring these up to date: columns and rows of each; and whether the disk is silent, so that they are old. A session
+        whose recording isn't here is left out."""
+        try:
+            return self._line.wait(partial(self._look, wanted)), False
+        except DiskSilent:
+            shown = self._shown
+            return {one: shown[one] for one in wanted if one in shown}, True
+
+    def _look(self, wanted: Mapping[UUID, Path]) -> dict[UUID, Screen]:
+        """In a thread, one at a time."""
+        now = clock.monotonic()
+        self._asked.update(dict.fromkeys(wanted, now))
+        for gone in [one for one, asked in self._asked.items() if now - asked > FORGET]:
+            del self._asked[gone]
+            if thumbnail := self._kept.pop(gone, None):
+                thumbnail.close()
+        left = ALL_AT_ONCE
+        for session_id in self._in_turn(wanted):
+            thumbnail = self._one(session_id, wanted[session_id])
+            if thumbnail is not None:
+                left -= _looked(thumbnail, max(1024, min(AT_ONCE, left)))
+        found = {one: self._kept[one].screen for one in wanted if one in self._kept}
+        self._shown = {one: screen for one, screen in self._shown.items() if one in self._asked} | found
+        return found
+
+    def _in_turn(self, wanted: Mapping[UUID, Path]) -> list[UUID]:
+        """Each time another one comes first: those who show much leave nothing to those behind them."""
+        self._turn += 1
+        order = list(wanted)
+        first = self._turn * STRIDE % max(1, len(order))
+        return order[first:] + order[:first]
 
     def _one(self, session_id: UUID, path: Path) -> Thumbnail | None:
         known = self._kept.get(session_id)
@@ -159,7 +186,7 @@ def _looked(thumbnail: Thumbnail, most: int) -> int:
     """As `look`; a screen that can't be drawn begins anew, and takes no other one with it."""
     try:
         return thumbnail.look(most)
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError):
         thumbnail.begin_anew()
         return most
 

@@ -21,7 +21,7 @@ from breakglass.domain.permissions import Thing, Verb
 from breakglass.models import Person
 from breakglass.queries import actor_of, escorts_of, rule_of
 from breakglass.services import audit
-from sessions.live.thumbnails import Wall
+from sessions.live.thumbnails import Screen, Wall
 from sessions.models import Kiosk, SSHSession, Watch
 from sessions.queries import SessionFilter, every_open_session, sessions_for
 from sessions.services.recordings import store
@@ -68,8 +68,9 @@ def tiles(viewer: Person | Kiosk) -> tuple[list[Tile], int]:
     ], more
 
 
-def screens(viewer: Person | Kiosk, now: datetime) -> dict[UUID, tuple[int, list[str]]]:
-    """What is on the screens that the viewer may watch: columns and lines of each. That it looks is on record."""
+def screens(viewer: Person | Kiosk, now: datetime) -> tuple[dict[UUID, Screen], bool]:
+    """What is on the screens that the viewer may watch: columns and lines of each; and whether they are old, because the
+    disk is silent. That it looks is on record."""
     shown = [tile.session for tile in tiles(viewer)[0] if tile.watched]
     _attend(viewer, shown, now)
     return _wall.look({session.pk: store().open_path(session.pk) for session in shown})

@@ -106,13 +106,14 @@ def wallboard_events(request: HttpRequest) -> HttpResponse | StreamingHttpRespon
 @open_to_all
 @require_POST
 def wallboard_screens(request: HttpRequest) -> HttpResponse:
-    """What is on the screens: `{id: {"columns": 80, "rows": [...]}}`, plain text. A POST: that somebody looks is written down."""
+    """What is on the screens: `{id: {"columns": 80, "rows": [...]}}`, plain text; `silent`: the disk doesn't answer, and they
+    are old. A POST: that somebody looks is written down."""
     viewer = viewer_of(request)
     if viewer is None:
         return _closed()
-    found = wall.screens(viewer, clock.now())
+    found, is_silent = wall.screens(viewer, clock.now())
     facts = {str(pk): {"columns": columns, "rows": rows} for pk, (columns, rows) in found.items()}
-    return JsonResponse({"version": _version(), "screens": facts})
+    return JsonResponse({"version": _version(), "screens": facts, "silent": is_silent})
 
 
 @require_POST

@@ -209,7 +209,7 @@ def test_many_lines_at_once_leave_the_others_on_the_wall(tmp_path: Path, scene: 
     bulk, quiet = tmp_path / "bulk.cast", tmp_path / "quiet.cast"
     draw(bulk, "".join(f"line {n} of a log that came in one piece\r\n" for n in range(200)))
     draw(quiet, "operator$ ")
-    found = Wall().look({scene.ended_session: bulk, scene.live_session: quiet})
+    found, _ = Wall().look({scene.ended_session: bulk, scene.live_session: quiet})
     assert found[scene.live_session][1] == ["operator$"]
     assert found[scene.ended_session][1][-1].startswith("line 199")
 
@@ -243,4 +243,4 @@ def test_a_hostile_screen_is_text(tmp_path: Path) -> None:
 
 
 def test_a_recording_on_another_machine_leaves_its_screen_empty(tmp_path: Path, scene: Scene) -> None:
-    assert Wall().look({scene.live_session: tmp_path / "nowhere.cast"}) == {}
+    assert Wall().look({scene.live_session: tmp_path / "nowhere.cast"}) == ({}, False)

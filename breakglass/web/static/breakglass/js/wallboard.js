@@ -29,6 +29,7 @@
       return answer.json();
     }).then(function (facts) {
       lost.hidden = true;
+      document.getElementById("silent").hidden = !facts.silent;
       if (facts.version !== wall.dataset.version) { window.location.reload(); }
       show(facts.screens);
     }).catch(function () {

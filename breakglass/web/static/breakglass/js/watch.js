@@ -9,7 +9,7 @@
   var token = page.querySelector("[name=csrfmiddlewaretoken]").value;
   var MOST_MARKS = 50;
   var AGAIN = 3000;
-  var terminals = null, source = null, watch = null, seen = null, isOver = false, isLost = false;
+  var terminals = null, source = null, watch = null, seen = null, isOver = false, isLost = false, isSilent = false;
 
   function post(url, fields) {
     var body = new URLSearchParams(Object.assign({ csrfmiddlewaretoken: token }, fields));
@@ -84,6 +84,11 @@
     });
     source.addEventListener("over", function () { over("the session is over"); });
     source.addEventListener("closed", function () { source.close(); again(); });
+    source.addEventListener("silent", function () {
+      isLost = isSilent = true;
+      state("wait", "no answer from the disk");
+      note("The disk with the recording doesn't answer: what you see may be old. This page tries again by itself.", "wait");
+    });
     source.addEventListener("away", function () {
       over("not on this machine");
       note("This session is recorded on another machine than this page's, and can't be watched from here.", "wait");
@@ -91,7 +96,7 @@
     source.onerror = function () {
       if (isOver) { return; }
       isLost = true;
-      state("wait", "line lost; trying again");
+      if (!isSilent) { state("wait", "line lost; trying again"); }
       if (source.readyState === EventSource.CLOSED) { again(); }
     };
   }
@@ -104,7 +109,8 @@
   }
 
   function live() {
-    if (isLost) { isLost = false; }
+    if (isSilent) { note(""); }
+    isLost = isSilent = false;
     state("live", "as it happens");
   }
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sessions.evidence import html, pdf, sshsig, standards, texts
 from sessions.evidence.case import Case, Facts, as_json, over_at
+from sessions.evidence.commands import COLUMNS, commands_of
 from sessions.evidence.judgement import is_signed
 from sessions.evidence.report import Contents
 from sessions.evidence.standards import Records
@@ -38,10 +39,12 @@ class House:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What there is of one session's recording: an entry of recordings.json, and its files, read and measured."""
+    """What there is of one session's recording: an entry of recordings.json, its files, read and measured, and the
+    commands that its transcript knows."""
 
     entry: Facts
     files: tuple[Measured, ...] = ()
+    commands: tuple[Facts, ...] = ()
 
     @property
     def label(self) -> str:
@@ -59,6 +62,10 @@ class Inside:
     house: House
     alarms: list[str]
     cannot_show: list[str]
+
+    @property
+    def commands(self) -> list[Facts]:
+        return commands_of(self.case, (one for recorded in self.recordings for one in recorded.commands))
 
 
 def files_of(inside: Inside, key: Ed25519PrivateKey) -> list[Measured]:
@@ -114,8 +121,8 @@ def _documents(inside: Inside, key: Ed25519PrivateKey) -> Iterator[Member]:
     yield Member.of("policy/runbook.md", case.spec.runbook)
     yield Member.of("sessions.json", as_json(case.sessions))
     yield Member.of("receipts.json", as_json(case.receipts))
-    yield Member.of("commands.json", as_json(case.channels))
-    yield Member.of("commands.csv", texts.table(_COMMANDS, case.channels))
+    yield Member.of("commands.json", as_json(inside.commands))
+    yield Member.of("commands.csv", texts.table(COLUMNS, inside.commands))
     yield Member.of("files.json", as_json(case.files))
     yield Member.of("files.csv", texts.table(_FILES, case.files))
     yield Member.of("review.json", as_json(case.review))
@@ -126,10 +133,6 @@ def _documents(inside: Inside, key: Ed25519PrivateKey) -> Iterator[Member]:
         yield Member.of("audit/checkpoint.txt", trail.checkpoint)
 
 
-_COMMANDS: Final = (
-    "session", "number", "kind", "command", "destination", "refusal", "opened_at", "closed_at", "exit_status", "exit_signal",
-    "bytes_in", "bytes_out", "bytes_err", "sha256_in", "sha256_out", "sha256_err",
-)  # fmt: skip
 _FILES: Final = (
     "session", "label", "verb", "path", "target", "direction", "bytes", "sha256", "outcome", "copy_kept", "started_at", "ended_at",
 )  # fmt: skip
@@ -158,6 +161,7 @@ def _contents(inside: Inside, lines: list[standards.Line], key: Ed25519PrivateKe
         trail=inside.trail,
         standards=lines,
         recordings=[one.entry for one in inside.recordings],
+        commands=inside.commands,
         alarms=inside.alarms,
         cannot_show=inside.cannot_show,
         house=inside.house.name,
@@ -175,7 +179,7 @@ def limits(case: Case, trail: Trail) -> list[str]:
     kinds = {one["kind"] for one in case.channels if not one["refusal"]}
     if "shell" in kinds:
         found.append(
-            "Commands typed into a shell are seen in the recording as the screen showed them, not one by one."
+            "Commands typed into a shell are inferred from the screen, which a program can draw as it likes; the recording decides."
         )
     if "forward" in kinds:
         found.append(
@@ -210,8 +214,8 @@ Read report.html or report.pdf first: they say the same. The rest is what they w
   request.json, approvals.json, grant.json    who asked for what and why, who consented by which factor, until when
   policy/                                     the playbook as it was approved; its SHA-256 is the digest in grant.json
   sessions.json, receipts.json                each login; when its end was asked for, and when it was true
-  commands.csv, files.csv (and .json)         what was run, which files were touched
-  recordings/, recordings.json                asciicast (asciinema play FILE), its seal, a transcript as plain text
+  commands.csv, files.csv (and .json)         what was run (exact, or inferred from the screen), which files were touched
+  recordings/, recordings.json                asciicast (asciinema play FILE), its seal, a transcript as a terminal showed it
   review.json                                 the judgement afterwards
   audit/                                      the rows of the audit trail, each with its proof; the signed checkpoint
   standards.json                              which control is shown by what

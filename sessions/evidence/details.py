@@ -24,7 +24,7 @@ def sections(what: Contents) -> Iterable[Section]:
         ("Milliseconds from the moment at which access should have been gone.",),
         _receipts(case),
     )
-    yield _cut(Section("Commands and channels", _shells(case), _commands(case)), "commands.csv")
+    yield _cut(Section("Commands and channels", _shells(case), _commands(what)), "commands.csv")
     yield _cut(Section("Files", (), _files(case)), "files.csv")
     yield Section(
         "Recordings", ("SHA-256 of each plain recording; its seal beside it is signed.",), _recordings(what)
@@ -65,19 +65,22 @@ def _receipts(case: Case) -> Table:
 def _shells(case: Case) -> tuple[str, ...]:
     if any(one["kind"] == "shell" for one in case.channels):
         return (
-            "What was typed into a shell isn't a command of its own here: it is in the recording and its transcript.",
+            "\u201cInferred\u201d was typed into a shell and read from the screen, which a program can draw as it likes: "
+            "the recording and its transcript have what was shown.",
         )
     return ()
 
 
-def _commands(case: Case) -> Table:
+def _commands(what: Contents) -> Table:
     rows = [
-        (f"{one['session']}.{one['number']}", one["kind"], one["command"] or one["destination"],
-         clock(one["opened_at"]), one["refusal"] or one["exit_signal"] or plain(one["exit_status"]),
-         f"{one['bytes_out']:,}".replace(",", "\u2009"))
-        for one in case.channels
+        (f"{one['session']}.{one['number']}", one["kind"] or "", one["command"] or one["destination"] or "", one["how"],
+         clock(one["opened_at"]), "" if one["seconds"] is None else f"{one['seconds']:.1f} s",
+         one["refusal"] or one["exit_signal"] or plain(one["exit_status"]),
+         "" if one["bytes_out"] is None else f"{one['bytes_out']:,}".replace(",", "\u2009"))
+        for one in what.commands
     ]  # fmt: skip
-    return _table(("Channel", "Kind", "What", "At", "Exit", "Bytes out"), rows, (1, 0.9, 5.4, 1, 1.2, 1), {2})
+    heads = ("Channel", "Kind", "What", "Known", "At", "Took", "Exit", "Bytes out")
+    return _table(heads, rows, (1, 0.8, 4.6, 0.9, 1, 0.8, 1, 1), {2})
 
 
 def _files(case: Case) -> Table:

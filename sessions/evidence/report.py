@@ -55,12 +55,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the report is made from. `recordings` is what recordings.json says."""
+    """What the report is made from. `recordings` is what recordings.json says, `commands` what commands.json does."""
 
     case: Case
     trail: Trail
     standards: list[Line]
     recordings: list[dict[str, Any]]
+    commands: list[dict[str, Any]]
     alarms: list[str]
     cannot_show: list[str]
     house: str

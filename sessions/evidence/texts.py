@@ -16,17 +16,23 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def transcript(pieces: Iterable[bytes], session: dict[str, Any]) -> Iterator[bytes]:
-    """What was shown in a session, line by line with its time, without terminal sequences and invisible characters."""
+    """What was shown in a session that couldn't be rendered: line by line with its time, without terminal sequences and
+    invisible characters."""
     yield f"{session['label']}: {session['person']['username']} on {session['asset']} as {session['login']}\n".encode()
-    yield b"Seconds since the beginning, channel, text. What the screen showed, as plain text; the .cast has every byte.\n\n"
+    yield b"NOT RENDERED: lines as they came, not as a terminal showed them. Seconds since the beginning, channel, text.\n"
+    yield b"The .cast has every byte.\n\n"
+    yield from bounded(map(_line, text_lines(pieces)))
+
+
+def bounded(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """As much of a text as a bundle holds of one; that it goes on is said."""
     size = 0
-    for line in text_lines(pieces):
-        text = _line(line)
-        size += len(text)
+    for line in lines:
+        size += len(line)
         if size > MOST_TRANSCRIPT:
             yield b"\nCut here: the recording goes on, and the .cast has all of it.\n"
             return
-        yield text
+        yield line
 
 
 def _line(line: TextLine) -> bytes:

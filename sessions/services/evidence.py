@@ -21,7 +21,7 @@ from breakglass.models import Grant, Person
 from breakglass.queries import actor_of, grant_for, refuse_unless, thing_of_grant
 from breakglass.services import audit, audit_proofs, vault
 from breakglass.services.notes import opened
-from sessions.evidence import bundle, sshsig, texts, zipped
+from sessions.evidence import bundle, sshsig, zipped
 from sessions.evidence.bundle import House, Inside, Recorded
 from sessions.evidence.case import Case, Facts, case_of
 from sessions.evidence.trail import Trail, row_of, rows_about
@@ -31,6 +31,7 @@ from sessions.recording import kept
 from sessions.recording.keyring import KeyUnavailable
 from sessions.recording.sealed import Manifest, RecordingDamaged
 from sessions.services import holdings, marks
+from sessions.services.evidence_text import transcript_of
 from sessions.services.recording_keys import keyring, seal_key
 from sessions.services.recordings import read_recording
 from sessions.services.remote import StoreAway
@@ -119,7 +120,7 @@ def _note(made: Bundle, grant: Grant, person: Person | None, now: datetime, **mo
 def _make(grant_id: UUID, made_by: str, now: datetime, *, with_files: bool, withheld: str) -> Bundle:
     case = case_of(grant_id, now)
     recordings = [
-        _recorded(row, facts, withheld) for row, facts in zip(case.rows, case.sessions, strict=True)
+        _recorded(row, facts, withheld, now) for row, facts in zip(case.rows, case.sessions, strict=True)
     ]
     copies, lost = _copies(case.rows) if with_files and not withheld else ([], [])
     trail, broken = _trail(case)
@@ -143,7 +144,7 @@ def _make(grant_id: UUID, made_by: str, now: datetime, *, with_files: bool, with
 # --- recordings
 
 
-def _recorded(row: SSHSession, facts: Facts, withheld: str) -> Recorded:
+def _recorded(row: SSHSession, facts: Facts, withheld: str, now: datetime) -> Recorded:
     recording: Recording | None = getattr(row, "recording", None)
     entry = {
         "session": row.label,
@@ -162,15 +163,14 @@ def _recorded(row: SSHSession, facts: Facts, withheld: str) -> Recorded:
         return Recorded({**entry, "why_not": why_not, "missing": missing})
     names = {kind: f"recordings/{row.label}.{ending}" for kind, ending in _ENDINGS.items()}
     try:
-        files = (
-            measure(Member(names["cast"], lambda: _opened(recording))),
-            measure(Member.of(names["seal"], Manifest.from_dict(recording.manifest or {}).line())),
-            measure(Member.packed(names["transcript"], texts.transcript(read_recording(recording), facts))),
-        )
+        cast = measure(Member(names["cast"], lambda: _opened(recording)))
+        seal = measure(Member.of(names["seal"], Manifest.from_dict(recording.manifest or {}).line()))
+        text, commands = transcript_of(row, recording, facts, now)
+        files = (cast, seal, measure(Member.packed(names["transcript"], text)))
     except UNREADABLE as error:
         why_not = f"{error.place}: {error.what}" if isinstance(error, RecordingDamaged) else str(error)
         return Recorded({**entry, "why_not": why_not, "missing": True})
-    return Recorded({**entry, **names}, files)
+    return Recorded({**entry, **names}, files, tuple(commands))
 
 
 _ENDINGS = {"cast": "cast", "seal": "seal.json", "transcript": "txt"}

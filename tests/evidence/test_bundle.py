@@ -24,11 +24,14 @@ from breakglass.services import grants
 from playbooks.standards import LABELS
 from sessions import services
 from sessions.evidence import standards, texts
+from sessions.evidence.bundle import VERIFIER
 from sessions.models import Recording
+from sessions.recording import rendering
 from sessions.services import ChannelFacts, evidence
 from sessions.services.recordings import store
 from sessions.states import EndReason, RecordingState
-from tests.evidence.house import HOSTILE, MOVED, House, member, names_in
+from tests.evidence.house import HOSTILE, MOVED, House, member, names_in, stranger
+from tests.recording.test_transcripts import recorded, typed
 from tests.services.scene import TWO, refused
 from tests.services.test_notary import unprotected
 
@@ -118,6 +121,47 @@ def test_kept_copies_come_only_when_they_are_asked_for(done: House) -> None:
     assert not [name for name in names_in(done.zipped()) if name.startswith("files/")]
     data = done.zipped(with_files=True)
     assert member(data, f"files/{done.session.label}-9.1.bin") == MOVED
+
+
+def test_what_was_typed_is_in_it_as_a_terminal_showed_it(
+    house: House,
+) -> None:
+    house.grant = house.scene.granted()
+    shown = typed(("uptime", b"10 %\r\x1b[2K\x1b[32m100 %\x1b[0m\r\n"), ("=1+1", b""))
+    house.session = recorded(house.scene, house.grant, shown)
+    data = house.zipped()
+    text = member(data, f"recordings/{house.session.label}.txt").decode()
+    assert (
+        "$ uptime   (inferred, " in text
+        and "    100 %\n" in text
+        and "10 %\n" not in text.replace("100 %", "")
+    )
+    shell, uptime, formula = read(data, "commands.json")
+    assert (shell["kind"], shell["how"], shell["exit_status"]) == ("shell", "exact", 3)
+    assert (uptime["command"], uptime["how"], uptime["exit_status"]) == ("uptime", "inferred", None)
+    assert uptime["began"] > 0 and uptime["seconds"] > 0 and uptime["opened_at"] < uptime["closed_at"]
+    table = list(csv.DictReader(io.StringIO(member(data, "commands.csv").decode())))
+    assert [row["how"] for row in table] == ["exact", "inferred", "inferred"]
+    assert formula["command"] == "=1+1" and table[2]["command"] == "'=1+1"
+    assert b"inferred" in member(data, "report.html")
+    told = stranger(VERIFIER, house.on_disk(data))
+    assert told.code == 0, told.says
+    withheld = read(house.zipped(house.people.admin), "commands.json")
+    assert [one["how"] for one in withheld] == ["exact"], "what a shell showed is for those who may replay"
+
+
+def test_what_cannot_be_rendered_is_given_as_it_came_and_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any, **__: Any) -> Any:
+        raise IndexError("pyte stumbled")
+
+    monkeypatch.setattr(rendering, "render", stumble)
+    house.access()
+    data = house.zipped()
+    text = member(data, f"recordings/{house.session.label}.txt").decode()
+    assert "NOT RENDERED" in text and "operator@hist-01:~$ uptime" in text
+    assert not [one for one in read(data, "commands.json") if one["how"] == "inferred"]
 
 
 # --- what others wrote

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from sessions.gateway.freezing import KEYS_LAST
 from sessions.gateway.relay import printable
 from sessions.services.escort import FRESH
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 NO_ESCORT = "no escort"
 """The cause that a session is held for, beside those of freezing.py."""
 WHY = "because no escort watches it"
+REST = f"What you type now is thrown away after {KEYS_LAST:.0f} s; output goes on."
 LOOK_EVERY = 2.0
 MOST_NAMED = 20
 
@@ -67,7 +69,7 @@ class Company:
     def begin(self) -> None:
         """Before the first byte: held, until an escort watches."""
         if self.groups:
-            self.session.freeze(NO_ESCORT, WHY)
+            self._hold()
 
     @property
     def is_missed(self) -> bool:
@@ -84,7 +86,7 @@ class Company:
     def look(self, now: float) -> None:
         """The watchdog's: an escort of whom nothing was heard for too long is not there. Never waits."""
         if self.groups and now >= self._there_until and self.session.reason is None:
-            self.session.freeze(NO_ESCORT, WHY)
+            self._hold()
 
     def watched_by(self, seen: Collection[Seen], asked: float, wall: datetime) -> None:
         """What the books say, asked at `asked` (`wall` on the clock of people). Never waits for the person."""
@@ -102,6 +104,10 @@ class Company:
             self.heard = max(self.heard, one.number)
             self.session.tell_soon(f"Breakglass: {printable(one.name)} writes: {one.text}")
 
+    def _hold(self) -> None:
+        """Keys meant for a screen of minutes ago surprise the plant as soon as the escort is back, who couldn't see them."""
+        self.session.freeze(NO_ESCORT, WHY, REST, keys_age=True)
+
     def _sign(self, one: Seen, asked: float) -> _Sign:
         before = self._signs.get(one.watch)
         return before if before is not None and before.seen_at == one.seen_at else _Sign(one.seen_at, asked)
@@ -117,7 +123,7 @@ class Company:
                 until, name = asked + left, one.name
         self._there_until = until
         if not until:
-            self.session.freeze(NO_ESCORT, WHY)
+            self._hold()
         elif self.is_missed:
             self._named.add(name)
             self._say_before(f"Breakglass: your escort {printable(name)} watches: the session begins.")

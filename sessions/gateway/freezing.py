@@ -21,6 +21,7 @@ from sessions.states import EndReason
 if TYPE_CHECKING:
     from sessions.gateway.live import LiveSession
 
+KEYS_LAST = 3.0
 MOST_HELD = 256
 """Requests of one channel that are held; their data is bounded by the window, of which nothing is given back."""
 PIECE = 32 * 1024
@@ -29,6 +30,10 @@ BY_PERSON = "a person"
 """The cause that the books tell of. Others are of the gateway's own, such as a full disk."""
 
 log = logging.getLogger("breakglass.gateway")
+
+
+class Stale(bytearray):
+    """What waited for so long that its sender sees another screen than they wrote it for."""
 
 
 class Held:
@@ -40,6 +45,7 @@ class Held:
         self._count = 0
         self._flows = False
         self._over = False
+        self._data_since = 0.0
 
     def keep_data(self, data: memoryview) -> bool:
         """False where nothing is held any more: it is passed on as ever."""
@@ -47,9 +53,11 @@ class Held:
             if self._over:
                 return False
             last = self._items[-1] if self._items else None
-            if isinstance(last, bytearray):
+            if type(last) is bytearray:
                 last += data
             else:
+                if not any(isinstance(item, bytearray) for item in self._items):
+                    self._data_since = clock.monotonic()
                 self._items.append(bytearray(data))
             return True
 
@@ -73,7 +81,15 @@ class Held:
         with self._lock:
             self._flows = on
 
-    def take(self) -> bytes | Callable[[], None] | None:
+    def age(self, most: float) -> None:
+        """Where the first of the data has waited longer than `most` seconds, all of it is stale: half a line is worse."""
+        with self._lock:
+            data = [number for number, item in enumerate(self._items) if isinstance(item, bytearray)]
+            if data and clock.monotonic() - self._data_since > most:
+                for number in data:
+                    self._items[number] = Stale(self._items[number])  # type: ignore[arg-type]
+
+    def take(self) -> bytes | Stale | Callable[[], None] | None:
         """The next piece that may go, or None. When the last one has gone the reader passes things on by itself."""
         with self._lock:
             if not self._flows:
@@ -86,7 +102,7 @@ class Held:
                 self._items.popleft()
                 self._count -= 1
                 return first[1]
-            piece = bytes(first[:PIECE])
+            piece = Stale(first[:PIECE]) if isinstance(first, Stale) else bytes(first[:PIECE])
             del first[:PIECE]
             if not first:
                 self._items.popleft()
@@ -105,6 +121,7 @@ class Freeze:
         self._lock = threading.Lock()
         self._causes: dict[str, str] = {}
         self._since = 0.0
+        self._keys_age = False
         self._to_do: list[Callable[[], None]] = []
 
     @property
@@ -124,13 +141,15 @@ class Freeze:
         with self._lock:
             self._do(act)
 
-    def begin(self, cause: str, why: str, rest: str = "") -> None:
+    def begin(self, cause: str, why: str, rest: str = "", *, keys_age: bool = False) -> None:
+        """`keys_age`: what is typed into a terminal meanwhile and waits for more than 3 s is thrown away in the end."""
         with self._lock:
             if self._causes.get(cause) == why:
                 return
             if not self._causes:
                 self._since = clock.monotonic()
             self._causes[cause] = why
+            self._keys_age = self._keys_age or keys_age
             for channel in self._session.open_channels():
                 channel.person.freeze()
             rest = rest or "What you send is held; output goes on."
@@ -149,7 +168,9 @@ class Freeze:
                 return
             # Whoever can't type isn't idle.
             self._session.last_typed += clock.monotonic() - max(self._since, self._session.last_typed)
-            said = "Breakglass: this session goes on. What you sent meanwhile is passed on now."
+            said = "Breakglass: this session goes on."
+            if not self._keys_age:
+                said += " What you sent meanwhile is passed on now."
             self._do(partial(self._say, "unfrozen", said))
             self._do(self._release)
 
@@ -187,8 +208,14 @@ class Freeze:
         with self._lock:
             if self._causes:
                 return  # frozen again meanwhile
-            sides = [channel.person for channel in self._session.open_channels()]
-            for side in sides:
-                side.let_flow()
-        for side in sides:
-            side.pass_on_held()
+            keys_last, self._keys_age = KEYS_LAST if self._keys_age else None, False
+            channels = self._session.open_channels()
+            for channel in channels:
+                channel.person.let_flow(keys_last)
+        for channel in channels:
+            thrown_away = channel.person.pass_on_held()
+            if thrown_away:
+                self._session.note(f"typed while held, and thrown away: {thrown_away} bytes")
+                channel.tell(
+                    "Breakglass: what you typed meanwhile was thrown away. Look at the screen, and type it again."
+                )

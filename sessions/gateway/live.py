@@ -275,11 +275,11 @@ class LiveSession(Recorded):
 
     # Frozen. --------------------------------------------------------------------------------------------
 
-    def freeze(self, cause: str, why: str, rest: str = "") -> None:
+    def freeze(self, cause: str, why: str, rest: str = "", *, keys_age: bool = False) -> None:
         """Hold what the person sends until `unfreeze` of each cause. Never waits. `why` completes "this session is
         frozen ", `rest` says what becomes of the output: the person is told, on their shells and commands, and the
-        recording has a marker."""
-        self.freezing.begin(cause, why, rest)
+        recording has a marker. `keys_age`: see `Freeze.begin`."""
+        self.freezing.begin(cause, why, rest, keys_age=keys_age)
 
     def unfreeze(self, cause: str) -> None:
         """That cause is gone. With the last one what was held is passed on, in order, once. Never waits."""

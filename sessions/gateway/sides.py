@@ -16,7 +16,7 @@ from paramiko.ssh_exception import SSHException
 
 from breakglass import clock
 from sessions.gateway.flow import Credit
-from sessions.gateway.freezing import Held
+from sessions.gateway.freezing import Held, Stale
 from sessions.gateway.transport import Leg
 from sessions.gateway.wire import Msg, boolean, message, string, u32
 
@@ -298,28 +298,35 @@ class PersonSide(Side):
                 self._held = Held()
             self._held.flow(False)
 
-    def let_flow(self) -> None:
-        """What is held may go."""
+    def let_flow(self, keys_last: float | None) -> None:
+        """What is held may go; of keys in a terminal those that have not waited longer than `keys_last` seconds."""
         if self._held is not None:
+            if keys_last is not None:
+                self._held.age(keys_last)
             self._held.flow(True)
 
-    def pass_on_held(self) -> None:
-        """Send what was held, in order, each piece as it would have gone when it came: not after the session's end."""
-        held = self._held
+    def pass_on_held(self) -> int:
+        """Send what was held, in order, each piece as it would have gone when it came: not after the session's end.
+        Returns how many bytes of stale keys were thrown away instead."""
+        held, thrown_away = self._held, 0
         if held is None:
-            return
+            return 0
         while (item := held.take()) is not None:
             self.channel.session.go_on(typed=False)
-            if isinstance(item, bytes):
+            if isinstance(item, Stale) and self.channel.pty:
+                thrown_away += len(item)
+                self.announce(self.credit.grant(len(item)))  # the asset never takes it
+            elif isinstance(item, bytes | Stale):
                 packet = data_packet(item)
                 self._pass_on(packet, len(item), len(packet))
             else:
                 item()
         with self._holding:
             if not held.is_over or self._held is not held:
-                return  # frozen again
+                return thrown_away  # frozen again
             self._held, more = None, self.credit.resume()
         self.announce(more)
+        return thrown_away
 
 
 class AssetSide(Side):
@@ -395,7 +402,7 @@ class AssetSide(Side):
         self.channel.on_asset_reply(success)
 
 
-def data_packet(data: bytes) -> bytearray:
+def data_packet(data: bytes | bytearray) -> bytearray:
     """A packet of channel data as a leg decrypts it, for `Side.relay`."""
     packet = bytearray(HEAD) + data
     _complete(packet)

@@ -58,7 +58,10 @@ def is_held(house: House) -> bool:
     return live(house).freezing.is_held_by(NO_ESCORT)
 
 
-def test_nothing_reaches_the_asset_before_an_escort_watches(house: House) -> None:
+def test_nothing_reaches_the_asset_before_an_escort_watches(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezing, "KEYS_LAST", 0.0)  # a stream isn't keys: it comes whole
     house.grant(escort=["ot-leads"])
     ran = house.dir / "ran"
     client = house.popen(f"echo yes > {ran}; cat; echo done")
@@ -85,7 +88,10 @@ def test_nothing_reaches_the_asset_before_an_escort_watches(house: House) -> Non
     assert len(house.audited("sessions:escort:came")) == 1
 
 
-def test_who_leaves_holds_it_and_who_comes_back_lets_it_go_on(house: House) -> None:
+def test_who_leaves_holds_it_and_who_comes_back_lets_it_go_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezing, "KEYS_LAST", 3600.0)
     house.grant(escort=["ot-leads"])
     child = house.shell()
     child.expect("waiting for your escort")
@@ -107,6 +113,35 @@ def test_who_leaves_holds_it_and_who_comes_back_lets_it_go_on(house: House) -> N
     assert typed.read_text() == "later\n"
     assert [row["why"] for row in house.audited("sessions:watch:ended")] == ["they left", "they left"]
     assert len(house.audited("sessions:escort:left")) == 1, "after the session's end nobody is missed"
+
+
+def test_keys_typed_while_no_escort_watched_are_thrown_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, though the last came just now: half a line is another command."""
+    monkeypatch.setattr(freezing, "KEYS_LAST", 0.0)
+    house.grant(escort=["ot-leads"])
+    child, ran = house.shell(), house.dir / "ran"
+    child.expect("waiting for your escort")
+    with watched(house):
+        child.expect("your escort Ada watches")
+        child.sendline("PS1='ready> '; echo up-$((40+2))")
+        child.expect("up-42")
+        child.expect("ready> ")
+    child.expect("What you type now is thrown away after 3 s")
+    (channel,) = live(house).open_channels()
+    credit = channel.person.credit
+    before = credit._outstanding + credit._owed
+    child.sendline(f"echo later >> {ran}")
+    eventually(lambda: held(house) > 0, "it is held")
+    with watched(house):
+        child.expect("what you typed meanwhile was thrown away")
+        assert credit._outstanding + credit._owed == before, "its window is given back"
+        child.sendline(f"echo seen >> {ran}; exit")
+        child.expect("exit")
+        house.ended()
+    assert ran.read_text() == "seen\n"
+    assert '"m","typed while held, and thrown away: ' in house.recording(house.ended())
 
 
 def test_an_escort_of_whom_nothing_is_heard_is_not_there(

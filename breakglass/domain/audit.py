@@ -23,6 +23,7 @@ class AuditTag(StrEnum):
     PERSON_DISABLED = "people:person:disabled"
     PERSON_ENABLED = "people:person:enabled"
     PERSON_GROUPS_SET = "people:person:groups_set"
+    PERSON_PASSWORD_CHOSEN = "people:person:password_chosen"
     PERSON_VENDOR_SET = "people:person:vendor_set"
     LOGIN_SUCCEEDED = "web:login:succeeded"
     LOGIN_FAILED = "web:login:failed"

@@ -42,11 +42,15 @@ def mint(person: Person, by: Person | None, now: datetime, **data: object) -> Is
     return IssuedEnrolment(row, typed_code.shown(digits))
 
 
+def find(person: Person, typed: str, now: datetime) -> EnrolmentCode | None:
+    """The code of this person that was typed, while it is good."""
+    standing = EnrolmentCode.objects.filter(person=person, used_at=None, expires_at__gt=now)
+    return standing.filter(sha256=_hash(typed)).first()
+
+
 def look(person: Person, typed: str, now: datetime) -> EnrolmentCode:
     """The code that the person typed; it isn't used up by this. Raises Refused (audited) `enrolment_code_wrong`."""
-    row = EnrolmentCode.objects.filter(
-        person=person, sha256=_hash(typed), used_at=None, expires_at__gt=now
-    ).first()
+    row = find(person, typed, now)
     if row is None:
         refused = refuse(RefusalCode.ENROLMENT_CODE_WRONG)
         audit.record_refusal(AuditTag.ENROLMENT_CODE_REFUSED, refused, actor=person, subject=person, now=now)

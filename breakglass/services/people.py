@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from django.contrib.auth.models import Group
@@ -26,28 +26,39 @@ def create(
     username: str,
     full_name: str,
     email: str,
-    password: str,
+    password: str | None,
     groups: Iterable[str],
     by: Person | None,
     now: datetime,
     vendor: str = "",
 ) -> Person:
-    """A new person with these roles. `vendor`: the company that sends them, empty for our own people.
+    """A new person with these roles. `vendor`: the company that sends them, empty for our own people. `password` None: they
+    have none, and choose one with their enrolment code.
 
     Raises Refused `bad_input` for a name that can't be one, and for a vendor's person in a role of our own.
     """
-    vendor = one_line(vendor, MOST_VENDOR)
-    person = Person(username=username, full_name=full_name, email=email, created_at=now, vendor=vendor)
+    groups = tuple(groups)
+    person = checked(username, full_name=full_name, email=email, vendor=vendor, groups=groups)
+    person.created_at, vendor = now, person.vendor
     person.set_password(password)
-    try:
-        person.full_clean()
-    except ValidationError as error:
-        raise refuse(RefusalCode.BAD_INPUT, problem=" ".join(error.messages)) from None
     with transaction.atomic():
         person.save(force_insert=True)
         data = {"username": username} | ({"vendor": vendor} if vendor else {})
         audit.append(AuditTag.PERSON_CREATED, actor=by, subject=person, now=now, data=data)
         _set_groups(person, groups, by, now)
+    return person
+
+
+def checked(username: str, *, full_name: str, email: str, vendor: str, groups: Iterable[str]) -> Person:
+    """The person as they would be, not stored. Raises Refused `bad_input`, naming the fields that don't fit."""
+    vendor = one_line(vendor, MOST_VENDOR)
+    person = Person(username=username, full_name=full_name, email=email, vendor=vendor)
+    try:
+        person.full_clean(exclude=("password", "created_at"))
+    except ValidationError as error:
+        problem = " ".join(error.messages)
+        raise refuse(RefusalCode.BAD_INPUT, problem=problem, needs=tuple(error.message_dict)) from None
+    _refuse_role(vendor, groups)
     return person
 
 
@@ -72,18 +83,22 @@ def set_vendor(person: Person, vendor: str, *, by: Person | None, now: datetime)
         doorbell.ring("sessions", why="person")
 
 
-def disable(person: Person, *, by: Person | None, now: datetime) -> None:
+def disable(
+    person: Person, *, by: Person | None, now: datetime, data: Mapping[str, object] | None = None
+) -> None:
     """No login, and every live session of theirs ends at its next check. Their grants stay, useless."""
     with transaction.atomic():
         if Person.objects.filter(pk=person.pk, is_active=True).update(is_active=False):
-            audit.append(AuditTag.PERSON_DISABLED, actor=by, subject=person, now=now)
+            audit.append(AuditTag.PERSON_DISABLED, actor=by, subject=person, now=now, data=data)
         doorbell.ring("sessions", why="person")
 
 
-def enable(person: Person, *, by: Person | None, now: datetime) -> None:
+def enable(
+    person: Person, *, by: Person | None, now: datetime, data: Mapping[str, object] | None = None
+) -> None:
     with transaction.atomic():
         if Person.objects.filter(pk=person.pk, is_active=False).update(is_active=True):
-            audit.append(AuditTag.PERSON_ENABLED, actor=by, subject=person, now=now)
+            audit.append(AuditTag.PERSON_ENABLED, actor=by, subject=person, now=now, data=data)
 
 
 def _set_groups(person: Person, groups: Iterable[str], by: Person | None, now: datetime) -> None:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods
 
 from breakglass import clock
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused
-from breakglass.models import Person
+from breakglass.models import EnrolmentCode, Person
 from breakglass.services import enrolment, passkey_making, passkeys, second_factor, vault
 from breakglass.services.enrolment import Permit
 from breakglass.services.proof import FactorProof
@@ -106,7 +106,7 @@ def ask_for_code(request: HttpRequest, person: Person) -> HttpResponse | None:
         except Refused as no:
             put_beside(form, no.refusal, line="enrolment_code")
         else:
-            request.session[PERMIT] = {"code": str(row.pk), "person": str(person.pk), "at": now.timestamp()}
+            keep_code(request, person, row, now)
             return redirect("login_enrol")
     status = 403 if form.errors else 200
     return render(
@@ -134,6 +134,11 @@ def factor_add(request: HttpRequest) -> HttpResponse:
         return done.page
     forget(request)
     return redirect(reverse("profile") + "#factors")
+
+
+def keep_code(request: HttpRequest, person: Person, row: EnrolmentCode, now: datetime) -> None:
+    """A right enrolment code was typed: what follows may use it up."""
+    request.session[PERMIT] = {"code": str(row.pk), "person": str(person.pk), "at": now.timestamp()}
 
 
 def keep_proof(request: HttpRequest, person: Person, proof: FactorProof) -> None:

@@ -89,13 +89,18 @@ def login(request: HttpRequest) -> HttpResponse:
             data={"address": _address(request)},
         )
         return _login_page(request, form, refusal(RefusalCode.BAD_CREDENTIALS))
+    begin_half(request, person)
+    return redirect("login_second" if second_factor.has_factor(person) else "login_enrol")
+
+
+def begin_half(request: HttpRequest, person: Person) -> None:
+    """A first step was right. In a browser session of its own: nothing of who was here before goes with it."""
     request.session.flush()
     request.session[HALF] = {
         "person": str(person.id),
         "at": clock.now().timestamp(),
         "next": _wanted(request),
     }
-    return redirect("login_second" if second_factor.has_factor(person) else "login_enrol")
 
 
 def locked_out(request: HttpRequest, response: object = None, credentials: object = None) -> HttpResponse:

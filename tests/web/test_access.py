@@ -37,6 +37,7 @@ class Row(NamedTuple):
 NUMBER = object()
 DECIDE = {"verdict": "approve", "comment": "Go.", "code": CODE, "number": NUMBER}
 LOST = {"reason": "At the gate, with the badge.", "code": CODE}
+JOIN = {"username": "nell", "full_name": "Nell Nowak", "groups": "responders", "code": CODE}
 ASK = {"incident": "{incident}", "reason": "The trend has stopped; restart it", "minutes": "30", "login": ""}
 TABLE = [
     #                                                   nobody rita rob ben sam vera otto admin
@@ -46,6 +47,7 @@ TABLE = [
     Row("POST", "/notices/seen/", "                       302 302 302 302 302 302 302 302"),
     Row("GET", "/login/", "                               200 302 302 302 302 302 302 302"),
     Row("GET", "/login/second/", "                        302 302 302 302 302 302 302 302"),
+    Row("GET", "/login/first/", "                         200 302 302 302 302 302 302 302"),
     Row("GET", "/login/enrol/", "                         302 302 302 302 302 302 302 302"),
     Row("POST", "/login/passkey/", "                      403 403 403 403 403 403 403 403"),
     Row("POST", "/login/passkey/challenge/", "            200 200 200 200 200 200 200 200"),
@@ -55,6 +57,10 @@ TABLE = [
     Row("GET", "/profile/passkeys/1/remove/", "           302 404 404 404 404 404 404 404"),
     Row("POST", "/profile/passkeys/1/remove/", "          302 404 404 404 404 404 404 404", {"code": CODE}),
     Row("GET", "/people/", "                              302 403 403 403 403 403 403 200"),
+    Row("GET", "/people/add/", "                          302 403 403 403 403 403 403 200"),
+    Row("POST", "/people/add/", "                         302 403 403 403 403 403 403 200", JOIN),
+    Row("GET", "/people/{rita}/standing/", "              302 403 403 403 403 403 403 200"),
+    Row("POST", "/people/{rita}/standing/", "             302 403 403 403 403 403 403 302", LOST),
     Row("GET", "/people/{rita}/enrolment-code/", "        302 403 403 403 403 403 403 200"),
     Row("POST", "/people/{rita}/enrolment-code/", "       302 403 403 403 403 403 403 422", {"code": CODE}),
     Row("GET", "/people/{rita}/recovery/", "              302 403 403 403 403 403 403 200"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
+_NODE = sha256(b"\1")
 Node = tuple[int, int]
 
 
@@ -78,12 +79,15 @@ class CompactRange:
 
 
 def subtree(leaves: Sequence[bytes]) -> bytes:
-    """The root of a whole subtree, whose leaves are a power of two."""
-    level = leaves
+    """The root of a whole subtree, whose leaves are a power of two. Copies of a begun hash: quicker than new ones."""
+    begun, level = _NODE.copy, leaves
     while len(level) > 1:
-        level = [
-            sha256(b"\1" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=True)
-        ]
+        nodes: list[bytes] = []
+        for left, right in zip(level[::2], level[1::2], strict=True):
+            node = begun()
+            node.update(left + right)
+            nodes.append(node.digest())
+        level = nodes
     return level[0]
 
 

@@ -1,7 +1,7 @@
 """The check of the trail: every row's bytes, hash, place and columns, and the Merkle roots on the way.
 
-Rows are read raw, a page at a time, in parts that several processes can walk. No writer is blocked: rows that are
-appended meanwhile are left to the next check.
+Rows are read a page at a time (`audit_pages`), in parts that several processes can walk. No writer is blocked: rows
+that are appended meanwhile are left to the next check.
 """
 
 from __future__ import annotations
@@ -10,30 +10,20 @@ import gc
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from multiprocessing import get_context
-from typing import Any
 
 from django.db import connection, transaction
 
-from breakglass.domain.audit import GENESIS, spelled
+from breakglass.domain.audit import GENESIS
 from breakglass.domain.merkle import CompactRange
 from breakglass.models import AuditEvent, AuditHead
-from breakglass.models.audit_event import TABLE, raw_or_none
+from breakglass.models.audit_event import raw_or_none
+from breakglass.services import audit_pages
 
-PAGE = 1024
 PART = 65_536
 """Rows that one process walks in one go: a power of two, so that parts are whole subtrees."""
 WORTH_PROCESSES = 4 * PART
 MAPPED = 8 * 1024**3
-
-# The moment of a row in digits, as bytes: no converter of the database's may touch it. SQLite keeps a blank in the middle,
-# and leaves out a fraction that is nothing.
-_AT = {
-    "sqlite": "CAST(at AS BLOB)",
-    "postgresql": """convert_to(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), 'UTF8')""",
-}
-_AFTER_AT = b'+00:00","data":{'
 
 
 @dataclass(frozen=True)
@@ -103,10 +93,10 @@ def walk(first: int, last: int, sizes: Collection[int] = (), tree: CompactRange 
     previous, count = b"", first - 1
     begin, ranged, marks = b"", tree.copy() if tree else CompactRange(), {}
     wanted = sorted({size for size in sizes if first <= size <= last}, reverse=True)
-    for page in _pages(first, last):
+    for page in audit_pages.read(first, last):
         if not begin:
             begin = previous = bytes.fromhex(GENESIS) if first == 1 else raw_or_none(page[0][1]) or b"?"
-        leaves, problem = _judge(page, previous, count)
+        leaves, problem = audit_pages.judge(page, previous, count)
         while wanted and wanted[-1] <= count + len(leaves):
             mark = ranged.copy()
             mark.extend(leaves[: wanted[-1] - count])
@@ -117,84 +107,6 @@ def walk(first: int, last: int, sizes: Collection[int] = (), tree: CompactRange 
         if problem:
             return Part(first, begin, previous, ranged, marks, problem)
     return Part(first, begin, previous, ranged, marks)
-
-
-def _judge(page: list[Any], previous: bytes, count: int) -> tuple[list[bytes], str]:
-    """The hashes of the rows that hold, and what is wrong with the first that doesn't."""
-    leaves: list[bytes] = []
-    keep, known = leaves.append, _Spelled()
-    seq, stated = count, b""
-    try:
-        for seq, stated, digest, body, at, actor, actor_name, subject, tag in page:
-            count += 1
-            found = sha256(b"\0" + previous + body).digest()
-            start, end = known[actor, actor_name, subject, tag]
-            if (
-                found != digest
-                or stated != previous
-                or seq != count
-                or not body.endswith(b'},"seq":%d%b' % (seq, end))
-                or not (
-                    body.startswith(b"%b%b%b" % (start, at.replace(b" ", b"T"), _AFTER_AT))
-                    or body.startswith(b"%b%b.000000%b" % (start, at.replace(b" ", b"T"), _AFTER_AT))
-                )
-            ):
-                return leaves, _diagnosis(seq, count, stated == previous)
-            keep(found)
-            previous = found
-    except (TypeError, AttributeError):  # text, a number or nothing where there must be bytes, or the reverse
-        return leaves, _diagnosis(seq, count, stated == previous)
-    return leaves, ""
-
-
-class _Spelled(dict[tuple[str, ...], tuple[bytes, bytes]]):
-    """What a body must begin and end with, by its columns; many rows share them.
-
-    Inside a JSON string a quote always follows a backslash, so the last `,"seq":` and what comes after it can't be part
-    of some text in `data`.
-    """
-
-    def __missing__(self, words: tuple[str, ...]) -> tuple[bytes, bytes]:
-        if not all(isinstance(word, str) for word in words):
-            raise TypeError("a column isn't text")
-        actor, actor_name, subject, tag = (spelled(word) for word in words)
-        start = f'{{"actor":{actor},"actor_name":{actor_name},"at":"'
-        end = f',"subject":{subject},"tag":{tag}}}'
-        self[words] = start.encode(), end.encode()
-        return self[words]
-
-
-def _diagnosis(seq: int, expected: int, follows: bool) -> str:
-    if seq != expected:
-        return f"row {expected} is missing"
-    if not follows:
-        return f"row {seq} doesn't follow the row before it"
-    return f"row {seq} was changed after it was written"
-
-
-def _pages(first: int, last: int) -> Iterator[list[Any]]:
-    query = (
-        f"SELECT seq, previous_hash, hash, body, {_AT[connection.vendor]}, actor, actor_name, subject, tag "
-        f"FROM {TABLE} WHERE seq BETWEEN %s AND %s ORDER BY seq"
-    )
-    # Borders at multiples of the page: each page is then one whole subtree.
-    for low in range(first, last + 1, PAGE):
-        if page := _fetched(query, [low, min(low + PAGE - 1, last)]):
-            yield page
-
-
-def _fetched(query: str, arguments: list[int]) -> list[Any]:
-    """Past Django's own cursor on SQLite, where that takes half of the time."""
-    if connection.vendor != "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute(query, arguments)
-            return list(cursor.fetchall())
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        found: list[Any] = (
-            connection.connection.cursor().execute(query.replace("%s", "?"), arguments).fetchall()
-        )
-        return found
 
 
 def _parts(last: int, sizes: Collection[int], processes: int) -> Iterator[Part]:

@@ -20,21 +20,21 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import AuditEvent, AuditHead
 from breakglass.models.audit_event import AppendOnly
 from breakglass.models.audit_triggers import PROTECT, UNPROTECT
-from breakglass.services import audit, audit_check
+from breakglass.services import audit, audit_pages
 from tests.support.cast import Cast
 from tests.support.clock import NOON
 
 pytestmark = pytest.mark.django_db
 
 
-def _append(count: int = 1, **data: Any) -> AuditEvent:
+def _append(count: int = 1, now: datetime = NOON, **data: Any) -> AuditEvent:
     for number in range(count):
         with transaction.atomic():
             row = audit.append(
                 AuditTag.LOGIN_FAILED,
                 actor="rita",
                 subject=f"web:{number}",
-                now=NOON,
+                now=now,
                 data={"n": number, **data},
             )
     return row
@@ -252,6 +252,55 @@ def test_a_changed_row_is_named(column: str) -> None:
     assert "row 3" in result.problem
 
 
+FRACTION = NOON + timedelta(microseconds=123456)
+
+
+def test_a_page_that_holds_is_judged_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    _append(5, now=FRACTION)
+    monkeypatch.setattr(audit_pages, "_one_by_one", lambda *_: pytest.fail("row by row"))
+    assert audit.verify().ok
+
+
+OF_A_PAGE = {
+    **COLUMNS,
+    "at": "2026-03-02 12:00:00",
+    "subject": "web:",
+    "actor": "",
+    "tag": "auth:login:faile",
+}
+
+
+@pytest.mark.parametrize("column", OF_A_PAGE)
+def test_a_changed_row_is_named_within_a_page_judged_all_at_once(column: str) -> None:
+    _append(5, now=FRACTION)
+    value = OF_A_PAGE[column]
+    literal = _blob(value) if isinstance(value, bytes) else f"'{value}'"
+    _tamper(f"UPDATE breakglass_auditevent SET {column} = {literal} WHERE seq = 3")
+    assert audit.verify().broken_seq == 3
+
+
+@pytest.mark.parametrize("column", ["actor", "actor_name", "subject", "tag"])
+def test_a_column_of_the_right_bytes_and_another_type_is_named(column: str) -> None:
+    """SQLite keeps it as it is given, and then nobody finds the row by that column any more."""
+    if connection.vendor != "sqlite":
+        return
+    _append(3, now=FRACTION)
+    _tamper(f"UPDATE breakglass_auditevent SET {column} = CAST({column} AS BLOB) WHERE seq = 2")
+    assert audit.verify().broken_seq == 2
+
+
+def test_what_is_in_a_body_does_not_pass_for_the_end_of_its_time() -> None:
+    if connection.vendor != "sqlite":
+        return
+    inner = {"k": "+00:00", "kk": {"a": '","data":{'}}
+    row = _append(1, now=FRACTION, **inner)
+    at = row.body.decode().partition('"at":"')[2]
+    for end in range(20, len(at)):
+        text = at[:end].replace("'", "''").replace("T", " ", 1)
+        _tamper(f"UPDATE breakglass_auditevent SET at = '{text}' WHERE seq = 1")
+        assert audit.verify().ok == (end == 26)
+
+
 @pytest.mark.parametrize(
     "subject", ['a"b', "a\\", '","tag":"x', "\x01\x1f\x7f\n", "ü\U0001f512\ud800", "'%s{}"]
 )
@@ -384,7 +433,7 @@ def test_a_head_that_was_moved_or_removed_is_named(move: str) -> None:
 
 @pytest.mark.parametrize("page", [1, 7, 19, 20, 21])
 def test_long_trails_are_walked_whole(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_check, "PAGE", page)
+    monkeypatch.setitem(audit_pages.PAGES, connection.vendor, page)
     _append(20)
     assert audit.verify().rows == 20
     _tamper("UPDATE breakglass_auditevent SET subject = 'x' WHERE seq = 20")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from sessions.recording import asciicast
+from sessions.recording.leaps import Leaps
 
 BUCKETS: Final = 600
 """The activity is counted in so many equal parts of the recording's time."""
@@ -36,7 +37,7 @@ class Mark(NamedTuple):
 class Tape:
     """The index of one recording. For each chunk: `firsts` is where in it the first line begins (its length where none
     does), `starts` the time of the first event that begins in it or after it, `screens` and `channels` the terminal's size
-    and the channel that hold there."""
+    and the channel that hold there, `leaps` what a player need not show of the lines that begin in it (`leaps`)."""
 
     seconds: float
     size: int
@@ -46,6 +47,7 @@ class Tape:
     starts: list[float] = field(default_factory=list)
     screens: list[str] = field(default_factory=list)
     channels: list[int] = field(default_factory=list)
+    leaps: list[int] = field(default_factory=list)
     activity: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     marks: list[Mark] = field(default_factory=list)
     left_out: int = 0
@@ -63,6 +65,9 @@ class _Winder:
         self._channel = 0
         self._bucket = 1
         self._counted = 0
+        self._leaps = Leaps(self.tape.rows)
+        self._begun = b""
+        self._steady = True
 
     def wind(self, chunks: Iterable[bytes]) -> Tape:
         tape, tail, offset = self.tape, b"", 0
@@ -73,6 +78,7 @@ class _Winder:
             tail += chunk[:first]
             if tail.endswith(b"\n"):  # the line that began in the chunk before
                 self._read(tail, offset + first - len(tail))
+                self._judge(self._begun + tail)
                 tail = b""
             tape.screens.append(self._screen)
             tape.channels.append(self._channel)
@@ -80,12 +86,24 @@ class _Winder:
             tape.starts.append(_next_time(chunk, first))
             end = max(first, chunk.rfind(b"\n") + 1)
             if end > first:
-                self._read(chunk[first:end], offset + first)
+                self._begun = chunk[first:end]
+                self._read(self._begun, offset + first)
+            if end == len(chunk) and not tail:
+                self._judge(self._begun)
+            if len(tail) > asciicast.MOST_LINE:
+                self._leaps.lost()
             tail = tail[: asciicast.MOST_LINE] + chunk[end:]
             offset += len(chunk)
         self._count(offset)
         self._fill_starts()
+        tape.leaps += [0] * (len(tape.starts) - len(tape.leaps))
         return tape
+
+    def _judge(self, lines: bytes) -> None:
+        """All lines that begin in the chunks before are known now. Where a line fills whole chunks, none begins in these."""
+        self.tape.leaps.append(self._leaps.read(lines, steady=self._steady))
+        self.tape.leaps += [0] * (len(self.tape.starts) - len(self.tape.leaps))
+        self._begun, self._steady = b"", True
 
     def _read_header(self, chunk: bytes) -> None:
         header = asciicast.parse_header(chunk.partition(b"\n")[0]) or {}
@@ -93,6 +111,7 @@ class _Winder:
         if isinstance(cols, int) and isinstance(rows, int):
             self.tape.cols, self.tape.rows = asciicast.cells(cols), asciicast.cells(rows)
         self._screen = f"{self.tape.cols}x{self.tape.rows}"
+        self._leaps = Leaps(self.tape.rows)
 
     def _fill_starts(self) -> None:
         """A chunk in which nothing begins holds the middle of a long event: what follows counts."""
@@ -108,6 +127,7 @@ class _Winder:
         self._read_marks(lines)
         if (switch := _last(lines, asciicast.CHANNEL)) and (stream := asciicast.parse_stream(switch.data)):
             self._channel = stream.channel
+        self._steady = self._steady and switch is None
         last = lines.rfind(b"\n", 0, -1) + 1
         until = _time(lines, last)
         width = self.tape.seconds / BUCKETS
@@ -128,6 +148,8 @@ class _Winder:
             channel = 0
             if event.code == asciicast.RESIZE:
                 self._screen = event.data[:20]
+                self._leaps.resized(self._screen)
+                self._steady = False
                 switch = _last(lines, asciicast.CHANNEL, at)
                 stream = asciicast.parse_stream(switch.data) if switch else None
                 channel = stream.channel if stream else self._channel

@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -116,10 +117,19 @@ def _rest(opened: _Opened, begun: bytes, first: int, last: int) -> Iterator[byte
 
 def _wind(recording: Recording, sealed: SealedFile) -> Tape:
     try:
-        return tape.wind(sealed.chunks(), recording.seconds, recording.bytes)
+        with ThreadPoolExecutor(1) as reader:
+            return tape.wind(_ahead(reader, sealed.chunks()), recording.seconds, recording.bytes)
     except BaseException:
         sealed.close()
         raise
+
+
+def _ahead(reader: ThreadPoolExecutor, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same chunks; the next one is decrypted, unpacked and checked while this one is looked at."""
+    coming = reader.submit(next, chunks, None)
+    while (chunk := coming.result()) is not None:
+        coming = reader.submit(next, chunks, None)
+        yield chunk
 
 
 @dataclass

@@ -116,6 +116,7 @@ def _index(begun: Viewing) -> dict[str, Any]:
         "starts": tape.starts,
         "screens": tape.screens,
         "channels": tape.channels,
+        "leaps": tape.leaps,
         "activity": tape.activity,
     }
 

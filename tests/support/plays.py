@@ -77,6 +77,42 @@ def hostile(recorder: Recorder, tick: Tick) -> None:
     tick.at = 21.0
 
 
+def mixed(recorder: Recorder, tick: Tick) -> None:
+    """All that a key frame and a leap must not lose: modes, margins, the other screen, the pen, what scrolled above, sizes,
+    wide letters, sequences that stay open. Thousands of lines of each, so that there are chunks of nothing else."""
+
+    def put(text: str, channel: int = 1) -> None:
+        tick.at += 0.001
+        recorder.output(channel, text.encode())
+
+    def lines(megabytes: float, line: str) -> None:
+        for number in range(int(megabytes * 2**20 / (len(line) * 8 + 45))):
+            put("".join(line.replace("#", f"{number:06d}{part}") + "\r\n" for part in range(8)))
+
+    coloured = "\x1b[32m#\x1b[0m the \x1b[1;44mspool\x1b[m is behind" + " ." * 25
+    recorder.marker("channel 1: shell")
+    recorder.resize(90, 24, channel=1)
+    put("\x1b]0;operator@hist-01\x07" + PROMPT + "tail -f log\r\n")
+    lines(3.5, coloured)
+    put("\x1b[?1049h\x1b[2J\x1b[3;20r\x1b[?6h\x1b[H\x1b[41mtop\x1b[0m\x1bD\x1b7")
+    lines(0.4, "\x1b[5;9H\x1b[L# \x1b[7m\u6771\u4eac\x1b[27m\x1bM\x1b[2P" + "=" * 40)
+    put("\x1b[r\x1b[?6l\x1b[?1049l" + PROMPT)
+    recorder.resize(100, 30, channel=1)
+    put("\x1b[4h\x1b[3;35m")
+    lines(3.5, "#\t\u6771\u4eac and a plain text without any colour at all" + "-" * 60)
+    put("\x1b[4l\x1b[0m\x1b[5;11rstays\r\n")
+    lines(2.3, coloured)
+    put("\x1b[r\x1b[30;1H\x1b]0;never ended ")
+    lines(1.2, "# all of it is a title" + "~" * 60)
+    put("\x07\x1b(0lqqk\r\n")
+    lines(2.5, coloured)
+    put("\x1b(B\x1b[?7l")
+    lines(2.5, coloured + "!" * 60)
+    recorder.resize(90, 52, channel=1)
+    put("\x1b[?7h the very end\r\n")
+    put("beside it\r\n", channel=3)
+
+
 def long_lines(seconds: float, size: int, events: int) -> Callable[[Recorder, Tick], None]:
     """Log lines without end: so many events that the recording has about that size."""
 
@@ -99,6 +135,7 @@ PLAYS: dict[str, Callable[[Recorder, Tick], None]] = {
     "hostile": hostile,
     "big": long_lines(LENGTHS["big"], 49_500_000, MANY_EVENTS),
     "day": long_lines(DAY, 500_000_000, 4_000_000),
+    "mixed": mixed,
     "open": tour,
     "deleted": tour,
     "damaged": tour,
@@ -122,7 +159,7 @@ def make(name: str, number: int, now: datetime) -> SSHSession:
     uptime = ChannelFacts(number=3, kind="exec", opened_at=began, command="uptime", exit_status=0)
     services.save_channel(session.id, uptime)
     _record(session, PLAYS[name])
-    seconds = {"tour": 120.0, "hostile": 21.0}.get(name, LENGTHS.get(name, 120.0))
+    seconds = {"mixed": 60.0, "tour": 120.0, "hostile": 21.0}.get(name, LENGTHS.get(name, 120.0))
     over = began + timedelta(seconds=seconds)
     _say(session, began)
     totals = services.Totals(bytes_in=214, bytes_out=18_734)

@@ -12,7 +12,7 @@
   var get = function (id) { return document.getElementById(id); };
   var clock, terminal, timeline, list, index, entries = [];
 
-  fetch(section.dataset.viewing, { method: "POST", credentials: "same-origin", headers: { "X-CSRFToken": section.dataset.csrf } }).then(function (answer) {
+  Replay.begun.then(function (answer) {
     if (!answer.ok) { return Replay.words(answer).then(function (said) { throw new Error(said); }); }
     return answer.json();
   }).then(open).catch(function (error) { trouble(error.message); });
@@ -26,8 +26,8 @@
     timeline = new Replay.Timeline(clock, index);
     list = new Replay.List(clock, timeline);
     controls();
-    var first = chunks.isWhole() ? chunks.ensure(0, chunks.count - 1) : chunks.ensure(0, 0);
-    return Promise.all([first, terminal.mount("width")]).then(function () {
+    terminal.prefetch(asked());
+    return terminal.mount("width").then(function () {
       return clock.seek(asked());
     }).then(function () {
       get("wait").hidden = true;
@@ -35,6 +35,17 @@
       timeline.paint();
       section.dataset.state = "ready";
       return happened();
+    }).then(scout);
+  }
+
+  /* While nobody waits: key frames, so that a seek far away is no longer than one nearby. */
+  function scout() {
+    var idle = window.requestIdleCallback || function (then) { setTimeout(then, 50); };
+    idle(function () {
+      if (clock.playing || clock.busy) { setTimeout(scout, 500); return; }
+      terminal.frames.scout().then(function (more) {
+        if (more) { scout(); } else { section.dataset.scouted = "yes"; }
+      }, function () {});
     });
   }
 

@@ -1,5 +1,5 @@
-/* The recording in chunks of a MiB: fetched many at once, each gzip, unpacked by the browser. Of a long recording only
-   those near the position are kept. Where a line begins in each chunk, and when, is noted in typed arrays: a recording
+/* The recording in chunks of a MiB: fetched many at once, each gzip, unpacked by the browser. Only those near the position
+   are kept, of all but a short recording. Where a line begins in each chunk, and when, is noted in typed arrays: a recording
    of 400,000 events costs its bytes and little more. */
 (function () {
   "use strict";
@@ -54,21 +54,34 @@
     return Promise.all(waits);
   };
 
+  /* Each chunk is promised by itself: what came first is shown while the rest is on its way. */
   Chunks.prototype.fetch = function (first, last) {
-    var self = this;
+    var self = this, due = new Map();
+    for (var n = first; n <= last; n++) { this.coming.set(n, this.promised(due, n)); }
     var url = this.address.replace("/0/0/", "/" + first + "/" + last + "/");
-    var done = fetch(url, { credentials: "same-origin", headers: { "X-Viewing": this.index.ticket } }).then(function (answer) {
+    fetch(url, { credentials: "same-origin", headers: { "X-Viewing": this.index.ticket } }).then(function (answer) {
       if (!answer.ok) { return Replay.words(answer).then(function (said) { throw new Error(said); }); }
-      return frames(answer.body.getReader(), first, function (n, bytes) { self.put(n, bytes); });
-    }).then(function (came) {
-      if (came !== last - first + 1) { throw new Error("The recording broke off on its way. Load the page again."); }
-      for (var n = first; n <= last; n++) { self.coming.delete(n); }
+      return frames(answer.body.getReader(), first, function (n, bytes) {
+        self.put(n, bytes);
+        self.coming.delete(n);
+        if (due.has(n)) { due.get(n).resolve(); }
+        due.delete(n);
+      });
+    }).then(function () {
+      if (due.size) { throw new Error("The recording broke off on its way. Load the page again."); }
       self.forget();
-    }, function (error) {
-      for (var n = first; n <= last; n++) { self.coming.delete(n); }
-      throw error;
+    }).catch(function (error) {
+      due.forEach(function (wait, n) {
+        self.coming.delete(n);
+        wait.reject(error);
+      });
     });
-    for (var n = first; n <= last; n++) { this.coming.set(n, done); }
+  };
+
+  Chunks.prototype.promised = function (due, n) {
+    var promise = new Promise(function (resolve, reject) { due.set(n, { resolve: resolve, reject: reject }); });
+    promise.catch(function () {});
+    return promise;
   };
 
   Chunks.prototype.put = function (n, bytes) {

@@ -1,13 +1,16 @@
 /* The terminal: asciinema-player's emulator and drawing, driven by our own reading of the recording. It knows up to which
-   line it has drawn, goes on from there where it can, and begins anew where it must: from the very beginning, or, in a
-   recording too long to be held, some megabytes before (then `exact` is false, and the page says so). */
+   line it has drawn, and goes on from where the way is shortest: from there, from a key frame or from the very beginning
+   (replay_frames.js). In a recording too long to be held, and where no short way leads, it begins some megabytes before
+   (then `exact` is false, and the page says so). */
 (function () {
   "use strict";
 
   var Replay = (window.Replay = window.Replay || {});
   var BEFORE = 4;
   var AHEAD = 4;
+  var AT_ONCE = 16;
   var BREATH = 250;
+  var PIECE = 65536;
 
   function Terminal(box, chunks) {
     this.box = box;
@@ -16,6 +19,7 @@
     this.exact = true;
     this.sizes = function () { return null; };
     this.turn = 0;
+    this.frames = new Replay.Frames(this);
     this.forget();
   }
 
@@ -29,7 +33,9 @@
   Terminal.prototype.mount = function (fit) {
     var self = this;
     if (this.player) { this.player.dispose(); }
+    this.turn++;
     this.forget();
+    this.frames.clear();
     return new Promise(function (resolve) {
       function driver(callbacks) {
         self.dispatch = callbacks.dispatch;
@@ -54,7 +60,7 @@
   Terminal.prototype.step = function (time) {
     var k = Replay.lines.chunkAt(this.chunks, time), last = this.chunks.needed(k);
     this.chunks.near = k;
-    if (!this.chunks.isWhole()) { this.chunks.ensure(k, last + AHEAD).catch(function () {}); }
+    this.chunks.ensure(k, last + AHEAD).catch(function () {});
     if (!this.place || !this.chunks.has(Math.min(this.place[0], k), last)) { return false; }
     var to = Replay.lines.after(this.chunks, time);
     if (before(to, this.place)) { return false; }
@@ -73,11 +79,35 @@
     return chunks.ensure(k, last).then(function () {
       if (turn !== self.turn) { return false; }
       var to = Replay.lines.after(chunks, time);
-      var on = self.place && !before(to, self.place) && !(wholly && !self.exact);
-      var from = on && (chunks.isWhole() || k - self.place[0] <= BEFORE) ? self.place : null;
-      var start = chunks.isWhole() || wholly || k <= BEFORE + 2 ? 0 : k - BEFORE;
-      return self.run(turn, from, start, to, wholly, told);
+      if (self.mode === "follow") { return self.runAfter(turn, k, to, wholly, told); }
+      self.begin(to, wholly);
+      return self.advance(turn, to, told);
     });
+  };
+
+  /* Stands where the way to a place is shortest. */
+  Terminal.prototype.begin = function (to, wholly) {
+    var k = to[0], frames = this.frames, limit = this.chunks.isWhole() || wholly ? Infinity : BEFORE + 2;
+    var on = this.place && this.shown === this.channel(this.followed) && !before(to, this.place);
+    this.shown = this.channel(this.followed);
+    var here = on ? frames.way(this.place, k).length : Infinity;
+    var frame = frames.nearest(to, this.shown), framed = frame ? frames.way(frame.place, k).length : Infinity;
+    var whole = frames.way([0, 0], k).length;
+    if (on && this.exact && here <= Math.min(framed, whole, limit)) { return; }
+    if (Math.min(framed, whole) > limit) {
+      if (!on || here > BEFORE) { this.reset(k - BEFORE, this.shown); }
+    } else if (framed < whole) {
+      frames.back(frame);
+    } else {
+      this.reset(0, this.shown);
+    }
+  };
+
+  /* Where the active channel is followed all lines count: they say which it is. */
+  Terminal.prototype.runAfter = function (turn, k, to, wholly, told) {
+    var on = this.place && !before(to, this.place) && !(wholly && !this.exact);
+    var from = on && (this.chunks.isWhole() || k - this.place[0] <= BEFORE) ? this.place : null;
+    return this.run(turn, from, this.chunks.isWhole() || wholly || k <= BEFORE + 2 ? 0 : k - BEFORE, to, wholly, told);
   };
 
   Terminal.prototype.run = function (turn, from, start, to, wholly, told) {
@@ -87,7 +117,7 @@
     return held.then(function () {
       if (turn !== self.turn) { return false; }
       var followed = { channel: -1, at: 0 };
-      if (self.mode === "follow" && chunks.has(first, to[0])) {
+      if (chunks.has(first, to[0])) {
         followed = self.follow(from || [start, 0], to, from ? Object.assign({}, self.followed) : followed);
         if (from && self.channel(followed) !== self.shown) {
           from = null;
@@ -104,21 +134,22 @@
   Terminal.prototype.reset = function (start, channel) {
     var index = this.chunks.index;
     var size = sized(start === 0 ? "" : channel === null ? index.screens[start] : this.sizes(channel, index.starts[start]));
+    this.frames.fresh(size || { cols: index.cols, rows: index.rows });
     this.place = [start, 0];
     this.shown = channel;
     this.exact = start === 0;
-    this.dispatch("reset", { size: size || { cols: index.cols, rows: index.rows }, init: "" });
   };
 
-  /* Feeds chunk by chunk up to a place, and lets the page breathe now and then. */
+  /* Shows chunk by chunk up to a place, leaps where it may, and lets the page breathe now and then. */
   Terminal.prototype.advance = function (turn, to, told) {
     var self = this, chunks = this.chunks, began = performance.now();
     for (;;) {
       if (turn !== this.turn) { return false; }
-      var n = this.place[0];
+      var n = this.mode === "follow" ? this.place[0] : this.frames.leap(this.place[0], to[0]);
+      if (n > this.place[0]) { this.place = [n, 0]; }
       if (!chunks.has(n, chunks.needed(n))) {
         chunks.near = n;
-        return chunks.ensure(n, Math.min(n + 15, chunks.needed(to[0]))).then(function () { return self.advance(turn, to, told); });
+        return this.load(to[0]).then(function () { return self.advance(turn, to, told); });
       }
       if (n === to[0]) {
         this.feed(this.place, to);
@@ -126,11 +157,28 @@
       }
       this.feed(this.place, [n, chunks.held.get(n).count]);
       this.place = [n + 1, 0];
+      if (this.mode !== "follow") { this.frames.pass(); }
       if (told) { told(n, to[0]); }
       if (performance.now() - began > BREATH) {
         return new Promise(function (resolve) { setTimeout(resolve, 0); }).then(function () { return self.advance(turn, to, told); });
       }
     }
+  };
+
+  /* Fetches what comes next on the way to chunk `to`, the chunks after it too; resolves when its beginning is here. */
+  Terminal.prototype.load = function (to) {
+    var chunks = this.chunks, n = this.place[0], end = n;
+    var way = this.mode === "follow" ? null : this.frames.way(this.place, to);
+    while (end < to && end - n < AT_ONCE && (!way || way.indexOf(end + 1) > 0)) { end++; }
+    chunks.ensure(n, chunks.needed(end)).catch(function () {});
+    return chunks.ensure(n, chunks.needed(n));
+  };
+
+  /* Begins to fetch what `draw` will want first. */
+  Terminal.prototype.prefetch = function (time) {
+    var k = Replay.lines.chunkAt(this.chunks, time);
+    this.chunks.ensure(0, k === 0 ? this.chunks.needed(0) : 0).catch(function () {});
+    this.chunks.ensure(k, this.chunks.needed(k)).catch(function () {});
   };
 
   /* From one place to another in held chunks. */
@@ -150,11 +198,24 @@
     return state;
   };
 
-  Terminal.prototype.output = function (text) { this.dispatch("output", text); };
+  /* In pieces, so that the emulator's memory stays small; none ends inside a character. */
+  Terminal.prototype.output = function (text) {
+    for (var at = 0, end; at < text.length; at = end) {
+      end = at + PIECE;
+      if (end < text.length && (text.charCodeAt(end) & 0xfc00) === 0xdc00) { end++; }
+      this.dispatch("output", text.slice(at, end));
+    }
+  };
 
   Terminal.prototype.resize = function (text) {
     var size = sized(text);
-    if (size) { this.dispatch("resize", size); }
+    if (size) { this.resizeTo(size); }
+  };
+
+  Terminal.prototype.resizeTo = function (size) {
+    if (size.cols === this.size.cols && size.rows === this.size.rows) { return; }
+    this.dispatch("resize", size);
+    this.size = size;
   };
 
   /* The time of the next thing to be seen, or of the one before. */

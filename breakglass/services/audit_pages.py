@@ -83,8 +83,8 @@ def _all_at_once(page: list[Any], previous: bytes, count: int) -> list[bytes] | 
     places[0] = _SEQ + places[0]
     if not len(moments) == len(places) == len(page) or max(map(len, ats)) > _LONGEST_AT:
         return None
-    starts = map(concat, map(_BEGUN.__getitem__, zip(actors, names, strict=True)), moments)
-    ends = map(concat, places, map(_ENDED.__getitem__, zip(subjects, tags, strict=True)))
+    starts: Iterator[Any] = map(concat, map(_BEGUN.__getitem__, zip(actors, names, strict=True)), moments)
+    ends: Iterator[Any] = map(concat, places, map(_ENDED.__getitem__, zip(subjects, tags, strict=True)))
     if all(map(bytes.startswith, bodies, starts)) and all(map(bytes.endswith, bodies, ends)):
         return leaves
     return None
@@ -92,7 +92,8 @@ def _all_at_once(page: list[Any], previous: bytes, count: int) -> list[bytes] | 
 
 def _hashes(bodies: Iterable[bytes], previous: bytes) -> list[bytes]:
     """The chain's hashes (domain.audit.link). A copy of a begun hash is made quicker than a new one."""
-    begun, leaves = _ROW.copy, []
+    begun = _ROW.copy
+    leaves: list[bytes] = []
     keep = leaves.append
     for body in bodies:
         row = begun()

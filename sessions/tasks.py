@@ -8,7 +8,7 @@ from celery import shared_task
 
 from breakglass import clock, later, passes
 from sessions import services
-from sessions.services import looks, search_index, transcripts, watching
+from sessions.services import looks, retention_clock, search_index, transcripts, watching
 
 
 @shared_task(name="sessions.sweep")
@@ -33,8 +33,9 @@ def store() -> None:
 
 @shared_task(name="sessions.retain")
 def retain() -> None:
-    """Delete what is past its time and not held."""
-    services.delete_due(clock.now())
+    """Delete what is past its time and not held, by a clock that is believed."""
+    now = clock.now()
+    services.delete_due(now, lambda: retention_clock.may_delete(now, clock.monotonic()))
 
 
 @shared_task(name="sessions.seal")

@@ -7,13 +7,14 @@ So the audit trail never claims less than happened, and a crash in between is fi
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from breakglass.domain import permissions
 from breakglass.domain.audit import AuditTag
@@ -23,7 +24,7 @@ from breakglass.domain.text import plain
 from breakglass.models import AuditEvent, Person
 from breakglass.queries import actor_of, spec_of
 from breakglass.services import audit
-from sessions.models import Recording, SSHSession, Transcript
+from sessions.models import Finding, Recording, SSHSession, Transcript
 from sessions.queries import session_for, thing_of_session
 from sessions.services import holdings, search_index
 from sessions.services.remote import StoreAway, remote_store
@@ -86,13 +87,14 @@ def unhold(session_id: UUID, person: Person, reason: str, now: datetime) -> Reco
     return session.recording
 
 
-def delete_due(now: datetime) -> int:
-    """Delete what is past its time, and finish what a crash cut off. Returns of how many the files went."""
+def delete_due(now: datetime, may: Callable[[], bool] = lambda: True) -> int:
+    """Delete what is past its time, and finish what a crash cut off. Returns of how many the files went. `may`: whether
+    `now` is believed; else nothing more is decided."""
     erased = 0
     with holdings.alone() as mine:
         if not mine:
             return 0
-        for session_id in _past_their_time(now):
+        for session_id in _past_their_time(now) if may() else ():
             _decide(session_id, now)
         left = _to_erase()
         if left:
@@ -128,21 +130,27 @@ def _to_hold(session_id: UUID, person: Person, reason: str) -> tuple[SSHSession,
 
 
 def _past_their_time(now: datetime) -> list[UUID]:
-    """Nothing that is held, nor that somebody still has to judge."""
+    return list(_past(now).order_by("keep_until").values_list("session_id", flat=True)[:AT_ONCE])
+
+
+def _past(now: datetime) -> QuerySet[Recording]:
+    """Nothing that is held, nor that somebody still has to judge or to see to."""
     judged = Q(
         session__grant__review__state=ReviewState.SIGNED, session__grant__incident__closed_at__isnull=False
     )
+    of_it = Q(session=OuterRef("session")) | Q(session=None)
+    found = Finding.objects.filter(
+        of_it, review__grant=OuterRef("session__grant"), withdrawn_at=None, closed_at=None
+    )
     past = Recording.objects.filter(judged, state__in=STORABLE, keep_until__lte=now, held_at=None)
-    return list(past.order_by("keep_until").values_list("session_id", flat=True)[:AT_ONCE])
+    return past.filter(~Exists(found))
 
 
 def _decide(session_id: UUID, now: datetime) -> bool:
     recording = Recording.objects.select_related("session").get(session_id=session_id)
     with transaction.atomic():
-        # Asked again of the row itself: a hold may have come in between, and wins.
-        past = Recording.objects.filter(
-            session_id=session_id, state__in=STORABLE, keep_until__lte=now, held_at=None
-        )
+        # Asked again of the row itself: a hold or a finding may have come in between, and wins.
+        past = _past(now).filter(session_id=session_id)
         if not past.update(
             state=RecordingState.DELETED, deleted_at=now, store_problem="", store_next_at=None
         ):

@@ -13,7 +13,7 @@ from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import Grant, Incident
 from breakglass.services import audit, grants, incidents
 from sessions import services
-from sessions.models import Recording, Review, SSHSession
+from sessions.models import Finding, Recording, Review, SSHSession
 from sessions.services import holdings, retention
 from sessions.services.holdings import store
 from sessions.states import RecordingState
@@ -90,6 +90,22 @@ def test_what_is_kept_for_ever_is_never_deleted(scene: Scene) -> None:
     scene.time.forward(days=36500)
     assert services.delete_due(scene.now) == 0
     assert len(local(session)) == 2
+
+
+def test_under_an_open_finding_nothing_goes(scene: Scene) -> None:
+    of_another = sealed(scene, **MONTH)
+    session = over(scene)
+    review = Review.objects.get(grant=session.grant_id)
+    facts = {"review": review, "category": "other", "severity": "low", "text": "x", "author": scene.cast.vera}
+    whole = Finding.objects.create(session=None, created_at=scene.now, **facts)
+    one = Finding.objects.create(session=session, created_at=scene.now, **facts)
+    assert services.delete_due(scene.now) == 0
+    Finding.objects.filter(pk=whole.pk).update(closed_at=scene.now)
+    assert services.delete_due(scene.now) == 0
+    assert not retention._decide(session.pk, scene.now), "nor where it came after the look"
+    Finding.objects.filter(pk=one.pk).update(withdrawn_at=scene.now)
+    assert services.delete_due(scene.now) == 1
+    assert (local(session), len(local(of_another))) == ([], 2)
 
 
 # --- deleted

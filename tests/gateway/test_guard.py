@@ -71,7 +71,7 @@ def test_when_all_of_it_stands_still_every_connection_is_closed(crew: Crew) -> N
         os.kill(pid, signal.SIGSTOP)
     for client, _ in pairs:
         last_words(client)
-    assert not any(map(lives, pids))
+    eventually(lambda: not any(map(lives, pids)), "the stopped processes are gone")
 
 
 def test_one_process_without_a_parent_has_its_guard_too(crew: Crew) -> None:

@@ -191,7 +191,7 @@ def test_a_stopped_gateway_drains_every_process(crew: Crew) -> None:
     for client, _ in pairs:
         assert b"the gateway is going down" in last_words(client)
     assert crew.parent.wait(PATIENCE) == 0
-    assert not any(map(lives, pids))
+    eventually(lambda: not any(map(lives, pids)), "its processes are gone")
     assert all(ended(session, "gateway_stopped") for _, session in pairs)
 
 

@@ -21,13 +21,25 @@ from breakglass.api.paging import Page, Paging, page
 from breakglass.api.receipts import ReceiptOut
 from breakglass.domain.permissions import Verb
 from breakglass.models import Person
-from sessions import evidence_api, queries, recording_api, reviews_api, services, shapes, text_api
+from sessions import (
+    chat_api,
+    evidence_api,
+    findings_api,
+    queries,
+    recording_api,
+    reviews_api,
+    services,
+    shapes,
+    text_api,
+)
 from sessions.models import FileOperation, SSHSession
 from sessions.queries import SessionFilter
 from sessions.streaming import stream
 
 router = Router()
+router.add_router("", chat_api.router)
 router.add_router("", evidence_api.router)
+router.add_router("", findings_api.router)
 router.add_router("", recording_api.router)
 router.add_router("", reviews_api.router)
 router.add_router("", text_api.router)
@@ -38,7 +50,8 @@ BYTES = "application/octet-stream"
 
 class SessionOut(Schema):
     """A gateway connection under a grant. `upstream_host_key` is the asset's key as it was checked then; `receipt` is
-    there once it has ended."""
+    there once it has ended. `escort_needed`: what the person sends passes only while one of `escort_groups` watches;
+    `escort_missing_at`: it is held since then, because none does. `chat_messages`: how much was said beside it."""
 
     id: UUID
     label: str
@@ -65,6 +78,10 @@ class SessionOut(Schema):
     frozen_at: datetime | None
     frozen_by: str | None
     freeze_reason: str
+    escort_needed: bool
+    escort_groups: list[str]
+    escort_missing_at: datetime | None
+    chat_messages: int
     ended_at: datetime | None
     recording: Literal["open", "sealed", "recovered", "deleted"]
     recording_sha256: str

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from breakglass.domain import permissions
 from breakglass.domain.permissions import Thing, Verb
@@ -15,23 +16,28 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import storable
 from breakglass.models import Approval, Grant, Person
 from breakglass.queries import actor_of, seen_by, spec_of, thing_of_grant
-from sessions.models import Channel, FileOperation, Receipt, Review, SSHSession, TranscriptEntry
+from sessions.models import Channel, ChatMessage, FileOperation, Receipt, Review, SSHSession, TranscriptEntry
 from sessions.states import OPEN_STATES, ReviewState
 
-_SESSIONS = SSHSession.objects.select_related(
-    "person",
-    "asset",
-    "grant",
-    "grant__playbook",
-    "grant__incident",
-    "grant__request",
-    "recording",
-    "receipt",
-    "receipt__asked_by",
-    "frozen_by",
-).prefetch_related(
-    Prefetch("channels", Channel.objects.order_by("number")),
-    Prefetch("grant__request__approvals", Approval.objects.select_related("person")),
+_SAID = ChatMessage.objects.filter(session=OuterRef("pk")).order_by().values("session")
+_SESSIONS = (
+    SSHSession.objects.select_related(
+        "person",
+        "asset",
+        "grant",
+        "grant__playbook",
+        "grant__incident",
+        "grant__request",
+        "recording",
+        "receipt",
+        "receipt__asked_by",
+        "frozen_by",
+    )
+    .prefetch_related(
+        Prefetch("channels", Channel.objects.order_by("number")),
+        Prefetch("grant__request__approvals", Approval.objects.select_related("person")),
+    )
+    .annotate(chat_messages=Coalesce(Subquery(_SAID.values(said=Count("pk"))), 0))
 )
 
 
@@ -132,6 +138,7 @@ _REVIEWS = Review.objects.select_related(
     "grant__request",
     "reviewer",
     "second_reviewer",
+    "claimed_by",
 ).defer("grant__playbook__spec")
 
 

@@ -17,6 +17,7 @@ from breakglass.api.paging import Page, Paging, page, page_of
 from breakglass.domain.permissions import Verb
 from sessions import queries, services
 from sessions.models import Review
+from sessions.services import claims
 from sessions.states import ReviewState, review_state_at
 
 router = Router(tags=["reviews"])
@@ -24,7 +25,7 @@ router = Router(tags=["reviews"])
 
 class ReviewOut(Schema):
     """The judgement on one grant; `state` is computed from the clock. Where a supervisor decided alone (`needs_second`) two
-    distinct reviewers sign, and it is signed once both have."""
+    distinct reviewers sign, and it is signed once both have. While somebody has claimed it nobody else signs."""
 
     id: int
     state: Literal["due", "overdue", "signed"]
@@ -44,6 +45,8 @@ class ReviewOut(Schema):
     second_verdict: str
     second_note: str
     second_signed_at: datetime | None
+    claimed_by: str | None
+    claimed_until: datetime | None
 
 
 class ReviewQuery(Filter):
@@ -59,6 +62,12 @@ class SignIn(Input):
     verdict: str = Field(default="", max_length=12)
     note: str = Field(default="", max_length=4000)
     otp: str = Field(default="", max_length=64)
+
+
+class ClaimIn(Input):
+    """`over`: take it from whoever has it; they are told."""
+
+    over: bool = False
 
 
 @router.get("/reviews", response=answers(Page[ReviewOut]))
@@ -94,12 +103,27 @@ def sign_review(request: HttpRequest, number: int, body: SignIn) -> dict[str, An
     return _review(queries.review_for(person, number), now)
 
 
+@router.post("/reviews/{int:number}/claim", response=answers(ReviewOut))
+def claim_review(request: HttpRequest, number: int, body: ClaimIn | None = None) -> dict[str, Any]:
+    """Have it for yourself for a while, so that two don't do the same work. It lapses by itself; claim again to have it
+    longer."""
+    person, now = person_of(request), clock.now()
+    return _review(claims.claim(number, person, now, over=bool(body and body.over)), now)
+
+
+@router.post("/reviews/{int:number}/release", response=answers(ReviewOut))
+def release_review(request: HttpRequest, number: int) -> dict[str, Any]:
+    """Give your claim back. Where you have none nothing changes."""
+    person, now = person_of(request), clock.now()
+    return _review(claims.release(number, person, now), now)
+
+
 def _state(row: Review, now: datetime) -> str:
     return str(review_state_at(ReviewState(row.state), row.due_at, now))
 
 
 def _review(row: Review, now: datetime) -> dict[str, Any]:
-    grant = row.grant
+    grant, claim = row.grant, claims.of(row, now)
     return {
         "id": row.pk,
         "state": _state(row, now),
@@ -119,4 +143,6 @@ def _review(row: Review, now: datetime) -> dict[str, Any]:
         "second_verdict": row.second_verdict,
         "second_note": row.second_note,
         "second_signed_at": row.second_signed_at,
+        "claimed_by": claim.person.username if claim else None,
+        "claimed_until": claim.until if claim else None,
     }

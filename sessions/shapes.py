@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from breakglass.domain.refusals import RefusalCode, refuse
+from breakglass.queries import escorts_of
 from sessions import queries
 from sessions.models import SSHSession
 
@@ -39,6 +40,10 @@ def session(row: SSHSession) -> dict[str, Any]:
         "frozen_at": row.frozen_at,
         "frozen_by": row.frozen_by.username if row.frozen_by else None,
         "freeze_reason": row.freeze_reason,
+        "escort_needed": row.escort_needed,
+        "escort_groups": sorted(escorts_of(grant.playbook)) if row.escort_needed else [],
+        "escort_missing_at": row.escort_missing_at if row.end_reason == "" else None,
+        "chat_messages": getattr(row, "chat_messages", 0),
         "ended_at": row.ended_at,
         "recording": row.recording.state,
         "recording_sha256": row.recording.sha256,

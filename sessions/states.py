@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -76,6 +76,10 @@ class ReviewState(StrEnum):
     DUE = "due"
     SIGNED = "signed"
     OVERDUE = "overdue"
+
+
+CLAIM_LASTS = timedelta(hours=2)
+"""So long a reviewer has a review for themselves; then it is anybody's again, whatever became of them."""
 
 
 class ReviewVerdict(StrEnum):

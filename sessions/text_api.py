@@ -122,10 +122,11 @@ def list_commands(request: HttpRequest, ref: str, paging: Query[Paging]) -> dict
     seen = queries.session_for(person, find(SSHSession.objects.only("pk"), ref, "session", "S-").pk)
     demand(person, Verb.REPLAY_SESSION, queries.thing_of_session(seen))
     entries = list(queries.transcript_entries(seen).filter(kind=COMMAND))
-    if entries:
+    channels = list(Channel.objects.filter(session=seen).order_by("number"))
+    if entries or any(channel.command for channel in channels):
         reading.note_viewed(seen, person, clock.now())
     rows: list[dict[str, Any]] = []
-    for channel in Channel.objects.filter(session=seen).order_by("number"):
+    for channel in channels:
         inside = [entry for entry in entries if entry.channel == channel.number]
         exact = next((entry for entry in inside if entry.exact), None)
         rows.append(_channel(channel, exact))

@@ -170,6 +170,15 @@ def deny_request(request: HttpRequest, ref: str, body: DecisionIn) -> dict[str, 
     return detail(person, done.pk, now)
 
 
+@router.post("/{ref}/take-back", response=answers(RequestDetail))
+def take_back_approval(request: HttpRequest, ref: str) -> dict[str, Any]:
+    """Take your own yes back while the request still waits for others. What is approved already is ended by revoking its
+    grant."""
+    person, now = person_of(request), clock.now()
+    done = approvals.take_back(_id(ref), person, now)
+    return detail(person, done.pk, now)
+
+
 @router.post("/{ref}/override", response=answers(RequestDetail))
 def override_request(request: HttpRequest, ref: str, body: OverrideIn) -> dict[str, Any]:
     """Decide alone, as a supervisor, once nobody has answered for as long as the playbook says. Everybody is told, and two

@@ -81,7 +81,9 @@ class RefusalCode(StrEnum):
     SESSION_FROZEN = "session_frozen"
     REVIEW_CONFLICT = "review_conflict"
     REVIEW_NOT_DUE = "review_not_due"
+    REVIEW_CLAIMED = "review_claimed"
     FINDING_CLOSED = "finding_closed"
+    FINDING_OPEN = "finding_open"
     RECORDING_OPEN = "recording_open"
     RECORDING_DAMAGED = "recording_damaged"
     RECORDING_DELETED = "recording_deleted"
@@ -298,6 +300,10 @@ WORDING: dict[RefusalCode, Wording] = {
         403, "Who asked or approved doesn't review.", "Another reviewer must sign this one."
     ),
     C.REVIEW_NOT_DUE: Wording(409, "That review can't be signed now: {why}.", "Nothing was changed."),
+    C.REVIEW_CLAIMED: Wording(
+        409, "{who} has claimed that review, until {until} UTC.", "Wait, or take it over on its page: {who} is told."
+    ),
+    C.FINDING_OPEN: Wording(409, "That finding is open.", "Nothing was changed."),
     C.FINDING_CLOSED: Wording(409, "That finding is closed already.", "Its page says by whom, and how it was seen to."),
     C.RECORDING_OPEN: Wording(409, "The recording isn't sealed yet.", "Try again in a few seconds."),
     C.RECORDING_DAMAGED: Wording(

@@ -56,6 +56,31 @@ def deny(request_id: UUID, person: Person, answer: Answer, comment: str, now: da
     return _decide(request_id, person, answer, comment, Verdict.DENIED, now)
 
 
+def take_back(request_id: UUID, person: Person, now: datetime) -> AccessRequest:
+    """Their own yes, while the request still waits for others: as if it hadn't been given, but for the trail. They may
+    decide anew, with another second factor.
+
+    Raises Refused `not_found`, `bad_input` where they gave none, `request_lapsed`, `request_not_pending`: what was
+    approved is taken back by revoking its grant.
+    """
+    found = AccessRequest.objects.select_related("playbook").filter(pk=request_id).first()
+    if found is None or not may(actor_of(person), Verb.SEE_REQUEST, thing_of_request(found)):
+        raise refuse(RefusalCode.NOT_FOUND, what="request")
+    with transaction.atomic():
+        locked = AccessRequest.objects.select_for_update(no_key=True, of=("self",))
+        request = locked.select_related("playbook", "requester", "incident").get(pk=request_id)
+        requests.refuse_decided(request, now)
+        own = Approval.objects.filter(request=request, person=person, verdict=Verdict.APPROVED).first()
+        if own is None:
+            raise refuse(RefusalCode.BAD_INPUT, problem="There is no yes of yours to take back.")
+        data = {"request": request.label, "given_at": own.decided_at, "factor": own.factor}
+        own.delete()
+        audit.append(AuditTag.APPROVAL_TAKEN_BACK, actor=person, subject=request, now=now, data=data)
+        doorbell.ring(f"request:{request.pk}")
+        doorbell.ring("inbox")
+    return request
+
+
 def _decide(
     request_id: UUID,
     person: Person,

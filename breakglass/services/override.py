@@ -25,6 +25,7 @@ from breakglass.queries import (
     actor_of,
     all_requests,
     approvers_of,
+    inbox_of,
     people_in,
     person_lock,
     spec_of,
@@ -149,6 +150,13 @@ def waiting_for(person: Person, now: datetime) -> list[AccessRequest]:
     ]
 
 
+def waits_for(person: Person, now: datetime) -> list[AccessRequest]:
+    """All that this person's answer is left for: what their yes would decide, and what only their lone decision would."""
+    asks = inbox_of(person, now)
+    known = {ask.pk for ask in asks}
+    return asks + [ask for ask in waiting_for(person, now) if ask.pk not in known]
+
+
 def offer_due(now: datetime) -> int:
     """Tell the supervisors of what they may decide alone from now on. Once each; returns how many."""
     pending = _requests().filter(state=RequestState.PENDING, escalates_at__lte=now, lapses_at__gt=now)
@@ -241,6 +249,7 @@ def _tell(request: AccessRequest, person: Person, reason: str, now: datetime) ->
         "The grant runs. An approver or an administrator can revoke it on its page; two reviewers judge it afterwards.",
         path=path,
         now=now,
+        ways=spec_of(request.playbook).notify,
     )
     notices.queue(
         [request.requester],

@@ -13,8 +13,9 @@ from django.urls import reverse
 
 from breakglass import clock, queries
 from breakglass.models import Person
+from breakglass.services import override
 from breakglass.space import RECORDINGS, shortage
-from breakglass.web import reads
+from breakglass.web import alarms, reads
 from breakglass.web.nav import Item, Nav, Section
 from breakglass.web.who import groups_of, has_both_factors
 
@@ -33,6 +34,7 @@ class Chrome:
     """Computed when a template asks, so that fragments don't pay for it."""
 
     def __init__(self, request: HttpRequest, person: Person, now: datetime) -> None:
+        self._request = request
         self._path = request.path
         self._person = person
         self._now = now
@@ -72,8 +74,17 @@ class Chrome:
         return reads.approves_anything(groups_of(self._person))
 
     @cached_property
+    def oversees(self) -> bool:
+        """Whether a notice of overrides that run belongs on this person's pages."""
+        return alarms.oversees(self._person)
+
+    @cached_property
+    def alarms(self) -> str:
+        return alarms.shown(self._request, self._person, self._now)
+
+    @cached_property
     def nav(self) -> list[Section]:
-        waiting = len(queries.inbox_of(self._person, self._now)) if self.approves else None
+        waiting = len(override.waits_for(self._person, self._now)) if self.approves else None
         return Nav(self._person, self._path, waiting).sections()
 
     @cached_property

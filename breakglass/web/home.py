@@ -17,7 +17,7 @@ from breakglass.domain.grants import GrantState
 from breakglass.domain.permissions import ADMINISTRATORS, REVIEWERS, Verb
 from breakglass.domain.requests import RequestState
 from breakglass.models import AccessRequest, Person
-from breakglass.services import notice_gaps, notices
+from breakglass.services import notice_gaps, notices, override
 from breakglass.web import live, reads
 from breakglass.web.cards import card_of, for_groups
 from breakglass.web.find import ask_url
@@ -84,7 +84,7 @@ def notices_seen(request: HttpRequest) -> HttpResponse:
 
 def _mine(person: Person, now: datetime) -> dict[str, Any]:
     rows = [row for ask in reads.open_requests_of(person) if (row := _row(ask, now))]
-    to_decide = len(queries.inbox_of(person, now)) if reads.approves_anything(groups_of(person)) else 0
+    to_decide = len(override.waits_for(person, now)) if reads.approves_anything(groups_of(person)) else 0
     says = ", ".join(f"{row.title}: {row.word or row.state}" for row in rows) or "nothing of yours is open"
     told = list(queries.unseen_notices(person)[:NOTICES])
     gaps = notice_gaps.everywhere(now) if ADMINISTRATORS in groups_of(person) else []
@@ -151,12 +151,14 @@ def _work(person: Person, now: datetime) -> list[dict[str, Any]]:
     """What there is to do for those who don't ask for access themselves."""
     groups, items = groups_of(person), []
     if REVIEWERS in groups:
+        due, overrides = reads.reviews_waiting_for(person)
+        says = _late(reads.overdue_reviews_for(person, now))
         items.append(
             {
                 "url": reverse("reviews"),
                 "label": "Reviews",
-                "says": _late(reads.overdue_reviews_for(person, now)),
-                "count": reads.reviews_waiting_for(person),
+                "says": f"{says}; {overrides} of an override" if overrides else says,
+                "count": due,
             }
         )
     if can(person, Verb.LIST_SESSIONS):

@@ -75,6 +75,10 @@ def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
     closed = _objection(ask, person, now)
     form = DecisionForm(request.POST if request.method == "POST" else None, person, ask)
     refused: Refusal | None = None
+    if request.POST.get("verdict") == "take_back":
+        approvals.take_back(ask.id, person, now)
+        messages.success(request, "Your yes is taken back. You may decide anew.")
+        return redirect("request_decide", ask.id)
     if request.method == "POST" and form.is_valid():
         try:
             return _decide(request, ask, person, form, now)
@@ -142,6 +146,7 @@ def _page(
         "refusal": refused,
         "closed": closed,
         "open": closed is None,
+        "may_take_back": closed is not None and closed.code is RefusalCode.ALREADY_DECIDED,
         "unusual": unusual_facts(ask) if closed is None else [],
         "slots": slots_of(ask, card),
         **_until(ask, now),
@@ -201,7 +206,8 @@ def _context(person: Person, now: datetime) -> dict[str, Any]:
             }
         )
     decided = [{"ask": ask, "state": reads.standing(ask, now)} for ask in reads.decided_by(person)[:LATELY]]
-    return {"waiting": waiting, "decided": decided, "alone": _alone(person, waiting, now)}
+    alone = _alone(person, waiting, now)
+    return {"waiting": waiting, "decided": decided, "alone": alone, "count": len(waiting) + len(alone)}
 
 
 def _alone(person: Person, waiting: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
-from breakglass import clock, queries
+from breakglass import clock
+from breakglass.services import override
 from breakglass.web import reads
 from breakglass.web.who import groups_of, person_of
 
@@ -14,7 +15,7 @@ from breakglass.web.who import groups_of, person_of
 def waiting(request: HttpRequest) -> JsonResponse:
     """`waiting` requests, and of the newest its id and who asks for what. Nothing for who approves nothing."""
     person = person_of(request)
-    asks = queries.inbox_of(person, clock.now()) if reads.approves_anything(groups_of(person)) else []
+    asks = override.waits_for(person, clock.now()) if reads.approves_anything(groups_of(person)) else []
     newest = max(asks, key=lambda ask: ask.number, default=None)
     return JsonResponse(
         {

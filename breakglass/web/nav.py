@@ -22,6 +22,8 @@ class Item:
     current: bool = False
     count: int = 0
     count_says: str = ""
+    alarm: bool = False
+    """Whether an override is among what waits."""
     first: bool = False
     """What somebody is here for: within a thumb's reach even when nothing waits."""
 
@@ -68,14 +70,24 @@ class Nav:
     def _afterwards(self) -> list[Item]:
         person, items = self._person, []
         if can(person, Verb.LIST_REVIEWS):
-            due = reads.reviews_waiting_for(person) if REVIEWERS in groups_of(person) else 0
-            items.append(self._item("reviews", "Reviews", "sign", count=due, says="due", first=True))
+            items.append(self._reviews())
             items.append(self._item("findings", "Findings", "flag"))
         if can(person, Verb.SEE_TRENDS):
             items.append(self._item("trends", "Trends", "chart"))
         if can(person, Verb.SEE_AUDIT):
             items.append(self._item("audit", "Audit trail", "chain", short="Audit", first=True))
         return items
+
+    def _reviews(self) -> Item:
+        """A reviewer counts what they could sign; an auditor, who signs nothing, the overrides that nobody has judged."""
+        signs = REVIEWERS in groups_of(self._person)
+        due, overrides = reads.reviews_waiting_for(self._person if signs else None)
+        count, says = (due, "due") if signs else (overrides, "of an override")
+        if signs and overrides:
+            says = f"due, {overrides} of an override"
+        return self._item(
+            "reviews", "Reviews", "sign", count=count, says=says, first=True, alarm=bool(overrides)
+        )
 
     def _house(self) -> list[Item]:
         person, items = self._person, []
@@ -105,7 +117,8 @@ class Nav:
         count: int = 0,
         says: str = "",
         first: bool = False,
+        alarm: bool = False,
     ) -> Item:
         url = reverse(name)
         current = self._path == url if name == "home" else self._path.startswith(url)
-        return Item(url, label, short or label, icon, current, count, says, first)
+        return Item(url, label, short or label, icon, current, count, says, alarm, first)

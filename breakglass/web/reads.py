@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 
 from breakglass import queries
@@ -76,13 +76,16 @@ def sessions_under(grant: Grant) -> list[dict[str, Any]]:
 
 
 def overdue_reviews_for(person: Person, now: datetime) -> int:
-    """Of those, the ones whose time is over."""
+    """Of those that are due, the ones whose time is over."""
     return _reviews_for(person).filter(review__due_at__lte=now).count()
 
 
-def reviews_waiting_for(person: Person) -> int:
-    """Reviews that are due and that this person may sign: of neither their own nor an approved grant."""
-    return _reviews_for(person).count()
+def reviews_waiting_for(person: Person | None) -> tuple[int, int]:
+    """Reviews that are due and that this person may sign, of neither their own nor an approved grant; None: all that are
+    due. And how many of these are of overrides."""
+    due = _reviews_for(person) if person else Grant.objects.filter(review__state="due")
+    found = due.aggregate(due=Count("pk"), overrides=Count("pk", filter=Q(review__needs_second=True)))
+    return found["due"], found["overrides"]
 
 
 def _reviews_for(person: Person) -> QuerySet[Grant]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from breakglass.web import (
+    alarms,
     asset,
     audit,
     certificate,
@@ -38,6 +39,7 @@ urlpatterns = [
     path("events/", home.home_events, name="home_events"),
     path("notices/seen/", home.notices_seen, name="notices_seen"),
     path("find/", find.find, name="find"),
+    path("alarms/", alarms.alarms, name="alarms"),
     path("waiting/", inbox_count.waiting, name="waiting"),
     path("login/", login.login, name="login"),
     path("login/second/", login.second_step, name="login_second"),

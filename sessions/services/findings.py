@@ -122,6 +122,25 @@ def close(finding_id: int, person: Person, note: str, now: datetime) -> Finding:
     return finding
 
 
+def reopen(finding_id: int, person: Person, why: str, now: datetime) -> Finding:
+    """It wasn't seen to after all: who sees to it and until when stay. What was said of its closing stays in the trail.
+
+    Raises Refused `not_found`, `not_allowed`, `finding_open`, `bad_input`.
+    """
+    finding = _followed_by(finding_id, person, closed=True)
+    why = plain(why, MOST_TEXT).strip()
+    if len(why) < LEAST_TEXT:
+        raise refuse(RefusalCode.BAD_INPUT, problem="Say why it is open again.", needs=("note",))
+    with transaction.atomic():
+        closed = Finding.objects.filter(pk=finding.pk, closed_at__isnull=False)
+        if not closed.update(closed_at=None, closed_by=None, closing_note=""):
+            raise refuse(RefusalCode.FINDING_OPEN)
+        data = {"review": finding.review_id, "why": why}
+        audit.append(AuditTag.FINDING_REOPENED, actor=person, subject=finding, now=now, data=data)
+    finding.refresh_from_db()
+    return finding
+
+
 def judged_by(review_id: int, person: Person) -> Review:
     """The review, for somebody who could judge it. Raises Refused `not_found`, `review_conflict`, `not_allowed`."""
     review = review_for(person, review_id)
@@ -191,7 +210,7 @@ def _session(review: Review, form: FindingForm) -> SSHSession | None:
     return session
 
 
-def _followed_by(finding_id: int, person: Person) -> Finding:
+def _followed_by(finding_id: int, person: Person, *, closed: bool = False) -> Finding:
     """A finding of a signed review that this person may follow up: never who is judged by it."""
     finding = (
         Finding.objects.select_related("review__grant__playbook", "session")
@@ -206,6 +225,6 @@ def _followed_by(finding_id: int, person: Person) -> Finding:
         )
     if finding.review.state != ReviewState.SIGNED:
         raise refuse(RefusalCode.REVIEW_NOT_DUE, why="a finding is followed up once its review is signed")
-    if finding.closed_at is not None:
-        raise refuse(RefusalCode.FINDING_CLOSED)
+    if (finding.closed_at is not None) != closed:
+        raise refuse(RefusalCode.FINDING_OPEN if closed else RefusalCode.FINDING_CLOSED)
     return finding

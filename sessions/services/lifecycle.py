@@ -22,7 +22,7 @@ from breakglass.queries import actor_of, escorts_of
 from breakglass.services import audit, notices, step_up
 from sessions.models import Channel, Recording, SSHSession
 from sessions.queries import kill_needs_factor, session_for, thing_of_session
-from sessions.services import escort, receipts
+from sessions.services import alarms, escort, receipts
 from sessions.services.receipts import Cut
 from sessions.states import OPEN_STATES, EndReason, RecordingState, SessionState, may_become
 
@@ -118,6 +118,7 @@ def open_session(form: OpenForm, now: datetime) -> SSHSession:
         audit.append(AuditTag.SESSION_OPENED, actor=grant.person, subject=session, now=now, data=data)
         if needs_escort:
             escort.call(session, now)
+        alarms.at_use(session, now)
         doorbell.ring("sessions", session=str(session.pk))
         doorbell.ring(f"request:{grant.request_id}")
     return session

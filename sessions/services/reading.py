@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,8 @@ from breakglass.domain.audit import AuditTag
 from breakglass.domain.text import visible
 from breakglass.models import Person
 from breakglass.services import audit
-from sessions.models import SSHSession, Transcript, TranscriptEntry
+from sessions.models import Review, SSHSession, Transcript, TranscriptEntry
+from sessions.planned import Run
 from sessions.queries import session_for, transcript_entries
 from sessions.services.recordings import replayable
 
@@ -42,6 +43,17 @@ def note_viewed(session: SSHSession, person: Person, now: datetime, *, download:
     """That somebody read what was shown in a session, in the trail."""
     data = {"session": session.label, "download": download}
     audit.record(AuditTag.TRANSCRIPT_VIEWED, actor=person, subject=session, now=now, data=data)
+
+
+def note_commands(
+    review: Review, sessions: Sequence[SSHSession], runs: Sequence[Run], person: Person, now: datetime
+) -> None:
+    """That somebody read, beside a review, what others ran, in the trail: which of the sessions, and how much of it."""
+    shown = {run.session_id for run in runs}
+    others = [one.label for one in sessions if one.pk in shown and one.person_id != person.pk]
+    if others:
+        data = {"grant": review.grant_id, "sessions": others, "commands": len(runs)}
+        audit.record(AuditTag.REVIEW_VIEWED, actor=person, subject=review, now=now, data=data)
 
 
 def as_text(session: SSHSession, transcript: Transcript, entries: Iterable[TranscriptEntry]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from breakglass.models import Grant, Person
 from breakglass.services import audit, notices, step_up
 from breakglass.services.step_up import Answer, FactorProof
 from sessions.models import Review, SSHSession
-from sessions.services import coverage, findings, reviews
+from sessions.services import claims, coverage, findings, reviews
 from sessions.states import OPEN_STATES, RecordingState, ReviewState, ReviewVerdict
 
 MOST_NOTE = 8000
@@ -28,17 +28,20 @@ def sign_review(
 ) -> Review:
     """The judgement, with a fresh second factor. Where two must judge, the review is signed once both have.
 
-    Raises Refused `not_found`, `review_conflict`, `not_allowed`, `review_not_due`, `bad_input`, and whatever the second
-    factor says. What the signature covers is in its audit row: verdict, note, findings, how much was seen, recordings.
+    Raises Refused `not_found`, `review_conflict`, `not_allowed`, `review_not_due`, `review_claimed` while somebody else
+    has it, `bad_input`, and whatever the second factor says. What the signature covers is in its audit row: verdict, note, findings, how much was seen, recordings.
     """
     review = findings.judged_by(review_id, person)
     note = _read(verdict, note)
     _refuse_signed(review, person)
+    claims.refuse_others(review, person, now)
     _refuse_unfinished(review)
     proof = step_up.verify(person, ACTION, review.pk, answer, now)
     with transaction.atomic():
-        locked = Review.objects.select_for_update(no_key=True).get(pk=review.pk)
+        rows = Review.objects.select_for_update(no_key=True, of=("self",)).select_related("claimed_by")
+        locked = rows.get(pk=review.pk)
         _refuse_signed(locked, person)
+        claims.refuse_others(locked, person, now)
         first = locked.needs_second and locked.reviewer_id is None
         _write(locked, person, verdict, note, proof, now)
         data = _judgement(review, person, verdict, note, proof)
@@ -53,11 +56,12 @@ def sign_review(
     return review
 
 
-def objection(review: Review, person: Person) -> Refused | None:
+def objection(review: Review, person: Person, now: datetime) -> Refused | None:
     """Why this person may not sign this review now, or None."""
     try:
         findings.judged_by(review.pk, person)
         _refuse_signed(review, person)
+        claims.refuse_others(review, person, now)
         _refuse_unfinished(review)
     except Refused as no:
         return no
@@ -84,6 +88,7 @@ def _write(
     else:
         locked.second_reviewer, locked.second_verdict, locked.second_note = person, verdict, note
         locked.second_signed_at, locked.second_factor = now, factor
+    claims.forget(locked)
     if not locked.needs_second or locked.second_reviewer_id is not None:
         locked.state = ReviewState.SIGNED
     locked.save()

@@ -31,6 +31,8 @@ SEVERITIES = [(severity.value, severity.value) for severity in Severity]
 ANY = [("", "any")]
 PAGE = 30
 MOST_BYTES = 16 * 1024
+FOLLOW, CLOSE, REOPEN = "follow", "close", "reopen"
+DONE = {FOLLOW: "Noted.", CLOSE: "Closed. It can be opened again here.", REOPEN: "Open again."}
 
 
 class FindingForm(forms.Form):
@@ -80,6 +82,15 @@ class CloseForm(forms.Form):
         max_length=findings.MOST_TEXT,
         widget=forms.Textarea(attrs={"rows": 3}),
         error_messages={"required": "Say how it was seen to."},
+    )
+
+
+class ReopenForm(forms.Form):
+    note = forms.CharField(
+        label="Why is it open again?",
+        max_length=findings.MOST_TEXT,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        error_messages={"required": "Say why it is open again."},
     )
 
 
@@ -134,21 +145,23 @@ def finding(request: HttpRequest, finding_id: int) -> HttpResponse:
     if subject is None or not can(person, Verb.LIST_REVIEWS):
         raise refuse(RefusalCode.NOT_FOUND, what="finding")
     sent = request.POST if request.method == "POST" else None
-    closing = sent is not None and sent.get("act") == "close"
+    act = (sent.get("act") or FOLLOW) if sent is not None else ""
+    act = act if act in DONE or not act else FOLLOW
     usual = {"owner": subject.owner, "due_at": subject.due_at}
-    follow = FollowForm(sent if not closing else None, initial=usual)
-    close = CloseForm(sent if closing else None)
-    form: forms.Form = close if closing else follow
+    follow = FollowForm(sent if act == FOLLOW else None, initial=usual)
+    close = CloseForm(sent if act == CLOSE else None)
+    reopen = ReopenForm(sent if act == REOPEN else None)
+    form: forms.Form = {CLOSE: close, REOPEN: reopen}.get(act, follow)
     refused: Refusal | None = None
     if sent is not None and form.is_valid():
         try:
-            _act(subject, person, form.cleaned_data, now, closing=closing)
+            _act(subject, person, act, form.cleaned_data, now)
         except Refused as no:
             refused = beside(form, no.refusal)
         else:
-            messages.success(request, "Closed." if closing else "Noted.")
+            messages.success(request, DONE[act])
             return redirect("finding", subject.pk)
-    context = _row(subject, now) | {"follow": follow, "close": close, "refusal": refused}
+    context = _row(subject, now) | {"follow": follow, "close": close, "reopen": reopen, "refusal": refused}
     context["why_not"] = _why_not(subject, person)
     status = refused.status if refused else 422 if form.errors else 200
     return render(request, "gateway/finding.html", context, status=status)
@@ -181,9 +194,10 @@ def seconds(text: str) -> float | None:
     return float(total)
 
 
-def _act(subject: Finding, person: Person, said: dict[str, Any], now: datetime, *, closing: bool) -> None:
-    if closing:
-        findings.close(subject.pk, person, said["note"], now)
+def _act(subject: Finding, person: Person, act: str, said: dict[str, Any], now: datetime) -> None:
+    if act in (CLOSE, REOPEN):
+        change = findings.close if act == CLOSE else findings.reopen
+        change(subject.pk, person, said["note"], now)
         return
     day = said["due_at"]
     due_at = datetime.combine(day, time(23, 59, 59), UTC) if day else None

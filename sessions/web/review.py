@@ -23,9 +23,9 @@ from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import person_of
 from sessions import queries, queries_reviews, services, spans
 from sessions.models import Review, SSHSession
-from sessions.services import coverage, findings, signing
+from sessions.services import claims, coverage, findings, reading, signing
 from sessions.services.coverage import Seen
-from sessions.states import RecordingState, ReviewState, ReviewVerdict, review_state_at
+from sessions.states import CLAIM_LASTS, RecordingState, ReviewState, ReviewVerdict, review_state_at
 from sessions.web.finding import FindingForm, as_json, beside, finding_rows, from_json, second
 
 VERDICTS = [
@@ -129,10 +129,12 @@ def page_of(subject: Review, person: Person, now: datetime) -> dict[str, Any]:
     """All that the page shows but the form of the signature."""
     ask, grant = subject.grant.request, subject.grant
     sessions = sorted(queries.sessions_of_grant(grant), key=lambda session: session.number)
-    no = signing.objection(subject, person)
-    judges = no is None or no.refusal.code is RefusalCode.REVIEW_NOT_DUE
+    no = signing.objection(subject, person, now)
+    judges = no is None or no.refusal.code in (RefusalCode.REVIEW_NOT_DUE, RefusalCode.REVIEW_CLAIMED)
     watcher = person if judges else subject.reviewer
     compared = queries_reviews.comparison(grant, sessions)
+    reading.note_commands(subject, sessions, compared.runs[:RUNS_SHOWN], person, now)
+    works = judges and subject.state == ReviewState.DUE and subject.reviewer_id != person.pk
     watched = watched_by(watcher, sessions)
     return {
         "review": subject,
@@ -154,7 +156,10 @@ def page_of(subject: Review, person: Person, now: datetime) -> dict[str, Any]:
         "findings": finding_rows(subject, person),
         "finding_form": FindingForm(sessions=sessions),
         "may_sign": no is None,
-        "may_find": judges and subject.state == ReviewState.DUE and subject.reviewer_id != person.pk,
+        "may_find": works,
+        "claim": claims.of(subject, now),
+        "claims": works,
+        "claim_lasts": CLAIM_LASTS,
         "why_not": no.refusal if no is not None and subject.state == ReviewState.DUE else None,
         "signatures": _signatures(subject),
     }

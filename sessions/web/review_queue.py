@@ -17,6 +17,7 @@ from breakglass.web.tags import span
 from breakglass.web.who import demand, groups_of, person_of
 from sessions import queries_reviews
 from sessions.models import Review
+from sessions.services import claims
 from sessions.states import ReviewState, review_state_at
 from sessions.web.review import VERDICTS
 
@@ -61,10 +62,21 @@ def rows_of(reviews: list[Review], person: Person, now: datetime) -> list[dict[s
             "override": review.grant_id in overrides,
             "assets": assets.get(review.grant_id, []),
             "whose": _whose(review, begun.get(review.pk, []), person, barred=person.pk in barred[review.pk]),
+            "claim": _claim(review, person, now),
             "verdict_says": dict(VERDICTS).get(review.second_verdict or review.verdict, ""),
         }
         for review in reviews
     ]
+
+
+def _claim(review: Review, person: Person, now: datetime) -> dict[str, Any] | None:
+    """Who has claimed it, and for how long still; None where it is anybody's."""
+    claim = claims.of(review, now)
+    if claim is None:
+        return None
+    mine = claim.person.pk == person.pk
+    who = "You have it" if mine else f"{claim.person.get_full_name()} has it"
+    return {"who": who, "mine": mine, "left": span(claim.until - now)}
 
 
 def _whose(review: Review, begun: list[Person], person: Person, *, barred: bool) -> str:

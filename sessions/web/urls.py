@@ -6,6 +6,7 @@ from django.urls import path
 
 from sessions.web import (
     beside,
+    claim,
     coverage,
     ends,
     evidence,
@@ -75,6 +76,7 @@ urlpatterns = [
     path("grants/<uuid:grant_id>/evidence/", evidence.grant_evidence, name="grant_evidence"),
     path("reviews/", review_queue.reviews, name="reviews"),
     path("reviews/<int:review_id>/", review.review, name="review"),
+    path("reviews/<int:review_id>/claim/", claim.review_claim, name="review_claim"),
     path("reviews/<int:review_id>/findings/", review.finding_add, name="finding_new"),
     path("findings/", finding.finding_list, name="findings"),
     path("findings/<int:finding_id>/", finding.finding, name="finding"),

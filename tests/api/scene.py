@@ -28,10 +28,11 @@ from breakglass.services.assets import LoginForm
 from breakglass.services.requests import SubmitForm
 from playbooks.loader import load_catalog
 from sessions import services as data_plane
-from sessions.models import FileOperation, Review, SSHSession
+from sessions.models import FileOperation, Finding, Review, SSHSession
 from sessions.recording.kept import KeptWriter
 from sessions.recording.recorder import Recorder
-from sessions.services import ChannelFacts, FileFacts, OpenForm, Totals
+from sessions.services import ChannelFacts, FileFacts, OpenForm, Totals, findings
+from sessions.services.findings import FindingForm
 from sessions.services.recordings import recording_key, store
 from sessions.states import EndReason
 from tests.support import cast as house
@@ -117,6 +118,7 @@ class Things:
     open_session: SSHSession
     review: Review
     lock: Lock
+    finding: Finding
 
     def fill(self, path: str) -> str:
         return path.format(
@@ -128,6 +130,7 @@ class Things:
             open=self.open_session.pk,
             review=self.review.pk,
             lock=self.lock.pk,
+            finding=self.finding.pk,
             serial=4711,  # of no certificate
             file="9.1",
             row=1,
@@ -143,13 +146,16 @@ def things(made: Plant) -> Things:
     grants.release(ended.pk, people["rita"], clock.forward(seconds=5))
     review = data_plane.open_review(ended.pk, clock.now)
     assert review is not None
+    found = FindingForm("unsafe", "medium", "Restarted without looking", session.pk, 0.0)
+    finding = findings.add(review.pk, people["vera"], found, clock.now)
     live = approved(made, incident)
     lock = locks.place(
         people["admin"], "asset", "hmi-02", "under investigation", made.otp("admin"), clock.now
     )
     pending = ask(made, incident)
     ended.refresh_from_db()
-    return Things(incident, pending, live, ended, session, opened_session(made, live), review, lock)
+    running = opened_session(made, live)
+    return Things(incident, pending, live, ended, session, running, review, lock, finding)
 
 
 def ask(made: Plant, incident: Incident, slug: str = "historian-down") -> AccessRequest:

@@ -37,6 +37,8 @@ TABLE = [
     Row("GET", "/requests/{pending}", "       401 200 404 200 404 200 200 200"),
     Row("POST", "/requests/{pending}/approve", "401 403 404 200 404 403 403 403", {"otp": OTP}),
     Row("POST", "/requests/{pending}/deny", " 401 403 404 200 404 403 403 403", {"otp": OTP, "comment": "no"}),
+    # 422: they may, but gave no yes.
+    Row("POST", "/requests/{pending}/take-back", "401 422 404 422 404 422 422 422"),
     # Nobody here is a supervisor.
     Row("POST", "/requests/{pending}/override", "401 403 404 403 404 403 403 403", {"otp": OTP, "reason": "nobody answers"}),
     Row("POST", "/requests/{pending}/withdraw", "401 200 404 403 404 403 403 403"),
@@ -73,6 +75,8 @@ TABLE = [
     Row("GET", "/sessions/{session}/recording.cast", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/commands", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/files", "401 200 404 403 404 200 200 403"),
+    Row("GET", "/sessions/{session}/chat", "  401 200 404 200 404 200 200 200"),
+    Row("POST", "/sessions/{open}/chat", "    401 201 404 201 404 201 201 201", {"text": "Disk first"}),
     Row("GET", "/search?q=uname", "           401 200 200 200 200 200 200 200"),
     Row("GET", "/sessions/{session}/files/{file}/content", "401 200 404 403 404 200 200 403"),
     Row("GET", "/sessions/{session}/recording", "401 403 404 403 404 200 200 403"),
@@ -84,6 +88,18 @@ TABLE = [
     Row("POST", "/sessions/{open}/unfreeze", "401 403 404 200 404 403 403 200"),
     Row("GET", "/reviews", "                  401 403 403 403 403 200 200 403"),
     Row("GET", "/reviews/{review}", "         401 404 404 404 404 200 200 404"),
+    Row("POST", "/reviews/{review}/claim", "  401 404 404 404 404 200 403 404"),
+    Row("POST", "/reviews/{review}/release", "401 404 404 404 404 200 403 404"),
+    Row("GET", "/reviews/{review}/findings", "401 404 404 404 404 200 200 404"),
+    Row("POST", "/reviews/{review}/findings", "401 404 404 404 404 201 403 404",
+        {"category": "unsafe", "severity": "low", "text": "Restarted twice"}),
+    Row("GET", "/findings", "                 401 403 403 403 403 200 200 403"),
+    Row("GET", "/findings/{finding}", "       401 404 404 404 404 200 200 404"),
+    # 409: allowed, but its review isn't signed yet, or it is open.
+    Row("POST", "/findings/{finding}/follow", "401 404 404 404 404 409 409 404", {"owner": "OT data services"}),
+    Row("POST", "/findings/{finding}/close", "401 404 404 404 404 409 409 404", {"note": "Explained"}),
+    Row("POST", "/findings/{finding}/reopen", "401 404 404 404 404 409 409 404", {"note": "Not explained"}),
+    Row("POST", "/findings/{finding}/withdraw", "401 404 404 404 404 200 404 404"),
     Row("POST", "/reviews/{review}/sign", "   401 404 404 404 404 200 403 404",
         {"verdict": "in_order", "otp": OTP}),
 ]  # fmt: skip

@@ -17,6 +17,10 @@ PUBLIC = [
     "GET /sessions/{ref}", "POST /sessions/{ref}/kill", "POST /sessions/{ref}/freeze",
     "POST /sessions/{ref}/unfreeze", "GET /sessions/{ref}/recording.cast", "GET /sessions/{ref}/commands", "GET /sessions/{ref}/files",
     "GET /sessions/{ref}/files/{label}/content",
+    "POST /reviews/{number}/claim", "POST /reviews/{number}/release", "GET /reviews/{number}/findings",
+    "POST /reviews/{number}/findings", "GET /findings", "GET /findings/{number}", "POST /findings/{number}/follow",
+    "POST /findings/{number}/close", "POST /findings/{number}/reopen", "POST /findings/{number}/withdraw",
+    "GET /sessions/{ref}/chat", "POST /sessions/{ref}/chat",
     "GET /reviews", "GET /locks", "POST /locks", "GET /incidents", "POST /incidents", "GET /playbooks", "GET /assets",
     "GET /audit",
 ]  # fmt: skip

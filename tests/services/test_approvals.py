@@ -218,3 +218,33 @@ def test_a_comment_of_any_kind_can_be_kept(scene: Scene, pending: AccessRequest)
     comment = Approval.objects.get().comment
     assert comment.startswith("ok\ufffd\ufffdx")
     assert len(comment) == 2000
+
+
+# --- taken back
+
+
+def test_a_yes_is_taken_back_while_others_are_waited_for(scene: Scene) -> None:
+    scene.playbook(**TWO)
+    request = scene.asked()
+    approvals.approve(request.pk, scene.cast.ada, scene.code(scene.cast.ada), "go", scene.now)
+    approvals.take_back(request.pk, scene.cast.ada, scene.now)
+    assert (last("approval:taken_back").actor_name, Approval.objects.count()) == ("ada", 0)
+    scene.time.forward(seconds=30)
+    done = approvals.approve(request.pk, scene.cast.ben, scene.code(scene.cast.ben), "go", scene.now)
+    assert done.state == "pending" and not Grant.objects.exists()
+    # Whoever took it back decides anew, with another factor.
+    done = approvals.deny(request.pk, scene.cast.ada, scene.code(scene.cast.ada), "not now", scene.now)
+    assert done.state == "denied"
+
+
+def test_nothing_of_others_and_nothing_that_is_decided_is_taken_back(scene: Scene) -> None:
+    scene.playbook(**TWO)
+    request = scene.asked()
+    approvals.approve(request.pk, scene.cast.ada, scene.code(scene.cast.ada), "go", scene.now)
+    for who, code in (("ben", Code.BAD_INPUT), ("rita", Code.BAD_INPUT), ("rob", Code.NOT_FOUND)):
+        with refused(code):
+            approvals.take_back(request.pk, getattr(scene.cast, who), scene.now)
+    approvals.approve(request.pk, scene.cast.ben, scene.code(scene.cast.ben), "go", scene.now)
+    with refused(Code.REQUEST_NOT_PENDING):
+        approvals.take_back(request.pk, scene.cast.ada, scene.now)
+    assert Grant.objects.get().state == "active"

@@ -277,6 +277,26 @@ def test_seen_to_by_others_than_the_judged(scene: Scene, review: Review) -> None
     assert tags(finding) == ["finding:added", "finding:followed_up", "finding:closed"]
 
 
+def test_closed_too_soon_it_is_opened_again_and_the_trail_keeps_both(scene: Scene, review: Review) -> None:
+    finding = findings.add(review.pk, scene.cast.vera, GOOD, scene.now)
+    sign(scene, review)
+    with refused(Code.FINDING_OPEN):
+        findings.reopen(finding.pk, scene.cast.otto, "it isn't closed", scene.now)
+    findings.close(finding.pk, scene.cast.otto, "The runbook says once now", scene.now)
+    with refused(Code.BAD_INPUT):
+        findings.reopen(finding.pk, scene.cast.otto, " ", scene.now)
+    with refused(Code.NOT_FOUND):
+        findings.reopen(finding.pk, scene.cast.rob, "not so", scene.now)
+    people.set_groups(scene.cast.rita, ["reviewers"], by=None, now=scene.now)
+    with refused(Code.NOT_ALLOWED):
+        findings.reopen(finding.pk, scene.cast.rita, "not so", scene.now)
+    again = findings.reopen(finding.pk, scene.cast.vera, "it says so nowhere", scene.now)
+    assert (again.closed_at, again.closed_by, again.closing_note) == (None, None, "")
+    assert last("finding:closed").data["note"] == "The runbook says once now"
+    assert last("finding:reopened").data["why"] == "it says so nowhere"
+    findings.close(finding.pk, scene.cast.otto, "Now it does", scene.now)
+
+
 # --- overdue
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from breakglass.domain.refusals import RefusalCode as Code
-from breakglass.models import AccessRequest, Approval, AuditEvent, Grant, Notice, Person
+from breakglass.models import AccessRequest, Approval, AuditEvent, Grant, Notice, NoticeDelivery, Person
 from breakglass.services import approvals, extensions, override, people, requests
+from tests.services import stage
 from tests.services.racing import approving, halted_at, meanwhile, race, sound_trail, tally
 from tests.services.scene import TWO, Scene, last, refused, tags
 
@@ -54,6 +55,30 @@ def test_everybody_is_told_at_once(scene: Scene) -> None:
     assert {notice.person.username for notice in loud} == {"ada", "ben", "kit", "otto", "admin", "sam"}
     assert all(REASON in notice.body for notice in loud)
     assert "override" in Notice.objects.get(person=scene.cast.rita).subject
+
+
+def test_its_first_login_on_each_machine_is_told_to_the_house_within_one_transaction(scene: Scene) -> None:
+    """The alarm at use: queued with the session's row, so it can't be forgotten (law 6)."""
+    request = unanswered(scene)
+    alone(scene, request)
+    Notice.objects.all().delete()
+    grant = Grant.objects.get(request=request)
+    session = stage.opened(scene, grant)
+    told = Notice.objects.filter(subject="Override in use: Rita Romero is on hist-01")
+    assert {notice.person.username for notice in told if notice.person} == {
+        "ada", "ben", "kit", "otto", "admin", "sam",
+    }  # fmt: skip
+    assert {notice.path for notice in told} == {f"/sessions/{session.pk}/"}
+    due = NoticeDelivery.objects.filter(notice__in=told).values_list("next_try_at", flat=True)
+    assert set(due) == {scene.now}
+    stage.opened(scene, grant)
+    assert told.count() == 6
+
+
+def test_the_first_login_under_an_ordinary_grant_alarms_nobody(scene: Scene, grant: Grant) -> None:
+    Notice.objects.all().delete()
+    stage.opened(scene, grant)
+    assert not Notice.objects.exists()
 
 
 def test_not_before_its_time_and_not_a_moment_later_than_the_lapse(scene: Scene) -> None:

@@ -189,6 +189,7 @@ TABLE = [
     Row("GET", "/reviews/", "                             302 403 403 403 403 200 200 403"),
     Row("GET", "/reviews/{review}/", "                    302 404 404 404 404 200 200 404"),
     Row("POST", "/reviews/{review}/", "                   302 404 404 404 404 302 403 404", {"verdict": "in_order", "code": CODE}),
+    Row("POST", "/reviews/{review}/claim/", "             302 404 404 404 404 302 403 404", {"act": "claim"}),
     Row("POST", "/reviews/{review}/findings/", "          302 404 404 404 404 302 403 404",
         {"category": "unsafe", "severity": "low", "text": "Restarted twice"}),
     Row("GET", "/findings/", "                            302 403 403 403 403 200 200 403"),

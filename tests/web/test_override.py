@@ -8,12 +8,14 @@ from uuid import UUID
 import pytest
 
 from breakglass import clock
-from breakglass.models import AccessRequest, Notice
+from breakglass.models import AccessRequest, Grant, Notice
 from breakglass.services import people
+from sessions.models import Review
 from tests.web import stage
 from tests.web.conftest import Enter
 from tests.web.stage import Scene
 
+ALARMS = ("sam", "ben", "vera", "otto", "admin")
 REASON = "Nobody of the leads answers their phone"
 
 
@@ -65,3 +67,41 @@ def test_it_says_how_loud_it_is_and_does_it(silent: UUID, enter: Enter) -> None:
     )
     assert {"ada", "ben", "admin", "otto"} <= set(told)
     assert b"approved already" in sam.get(link).content or b"decided on this request" in sam.get(link).content
+
+
+def test_while_it_runs_every_page_of_who_looks_after_the_house_says_so(silent: UUID, enter: Enter) -> None:
+    words = "Sam Whitfield decided alone"
+    assert words not in enter("otto").get("/playbooks/").content.decode()
+    assert enter("sam").get("/waiting/").json()["waiting"] == 1
+    alone = {"reason": REASON, "code": stage.fresh_code("sam", clock.now())}
+    assert enter("sam").post(f"/requests/{silent}/override/", alone).status_code == 302
+    for who in ALARMS:
+        page = enter(who).get("/playbooks/").content.decode()
+        assert words in page and "not logged in" in page and f"/requests/{silent}/" in page, who
+    # Another responder isn't told, and whose it is reads it on the request itself.
+    for who in ("rita", "rob", "nora"):
+        assert 'id="alarms"' not in enter(who).get("/playbooks/").content.decode(), who
+        assert words not in enter(who).get("/alarms/").content.decode(), who
+
+
+def test_the_notice_asks_again_by_itself_and_goes_with_the_grant(silent: UUID, enter: Enter) -> None:
+    otto = enter("otto")
+    alone = {"reason": REASON, "code": stage.fresh_code("sam", clock.now())}
+    enter("sam").post(f"/requests/{silent}/override/", alone)
+    rows = otto.get("/alarms/").content.decode()
+    seen = rows.partition('name="seen" value="')[2][:16]
+    assert otto.get("/alarms/", {"seen": seen}).status_code == 204
+    grant = Grant.objects.get(request=silent)
+    stage.open_session(grant, clock.now(), asset=grant.assets.get().name, login=grant.logins[0])
+    assert "logged in now" in otto.get("/alarms/", {"seen": seen}).content.decode()
+    stage.release(grant, clock.now())
+    assert "decided alone" not in otto.get("/alarms/").content.decode()
+
+
+def test_the_badge_says_that_a_review_is_of_an_override(scene: Scene, enter: Enter) -> None:
+    plain = enter("vera").get("/playbooks/").content.decode()
+    assert "count alarm" not in plain and "of an override" not in plain
+    Review.objects.filter(pk=scene.review).update(needs_second=True)
+    for who, says in (("vera", "due, 1 of an override"), ("otto", "of an override")):
+        page = enter(who).get("/playbooks/").content.decode()
+        assert "count alarm" in page and says in page, who

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from breakglass import clock
-from breakglass.models import AccessRequest
+from breakglass.domain.audit import AuditTag
+from breakglass.models import AccessRequest, AuditEvent
 from breakglass.services import people
 from sessions.models import Finding, Review
 from sessions.services import coverage, findings
@@ -130,6 +131,9 @@ def test_findings_are_followed_up_and_closed_by_others(scene: Scene, enter: Ente
     for query in ("state=closed", "state=all&severity=high", "state=closed&word=rita"):
         assert b"Spool files" in otto.get(f"/findings/?{query}").content
     assert b"None fit" in otto.get("/findings/?state=late&category=runbook&word=%00").content
+    assert otto.post(path, {"act": "reopen", "note": " "}).status_code == 422
+    again = otto.post(path, {"act": "reopen", "note": "The copy is stale"}, follow=True)
+    assert b"Open again." in again.content and b"No open findings" not in otto.get("/findings/").content
 
 
 @pytest.mark.parametrize(
@@ -146,3 +150,30 @@ def test_hostile_words_do_nothing(scene: Scene, enter: Enter) -> None:
     )
     findings.add(scene.review, stage.person("vera"), form, clock.now())
     assert "<img" not in _page(scene, enter)
+
+
+def test_a_claim_is_seen_by_both_and_keeps_the_other_from_signing(scene: Scene, enter: Enter) -> None:
+    people.set_groups(stage.person("nora"), ["reviewers"], by=None, now=clock.now())
+    path = f"/reviews/{scene.review}/"
+    vera, nora = enter("vera"), enter("nora")
+    assert "Nobody has claimed it." in vera.get(path).content.decode()
+    assert "It is yours." in vera.post(f"{path}claim/", {"act": "claim"}, follow=True).content.decode()
+    page = nora.get(path).content.decode()
+    assert "Vera Moreau has it" in page and "Take it over" in page and "Sign the review" not in page
+    assert "Vera Moreau has it" in nora.get("/reviews/").content.decode()
+    assert "You have it" in vera.get("/reviews/").content.decode()
+    again = nora.post(f"{path}claim/", {"act": "claim"}, follow=True).content.decode()
+    assert "Vera Moreau has claimed that review" in again
+    assert "Sign the review" in nora.post(f"{path}claim/", {"act": "over"}, follow=True).content.decode()
+    nora.post(f"{path}claim/", {"act": "release"})
+    assert "Nobody has claimed it." in vera.get(path).content.decode()
+    assert "claim/" not in enter("otto").get(path).content.decode()
+
+
+def test_reading_what_others_ran_is_on_record(scene: Scene, enter: Enter) -> None:
+    """The commands beside the runbook are of somebody else's session: each look is a row of the trail (E17)."""
+    enter("otto").get(f"/reviews/{scene.review}/")
+    row = AuditEvent.objects.filter(tag=AuditTag.REVIEW_VIEWED).get()
+    assert row.actor_name == "otto" and row.data["sessions"] and row.data["commands"] > 0
+    enter("otto").get("/reviews/")
+    assert AuditEvent.objects.filter(tag=AuditTag.REVIEW_VIEWED).count() == 1

@@ -13,6 +13,9 @@ from tests.support.needs import libfaketime
 
 ORDER = 30
 STEPS = {"an hour back": -3600, "a day back": -86400, "an hour forward": 3600, "a day forward": 86400}
+AT_ONCE = 10
+"""Below libfaketime every look at a clock reads a file behind one lock: with the threads of 50 sessions a process does
+little else, and its guard ends it."""
 FORWARD = "forward: from the step to the last byte"
 
 # libfaketime 0.9.10 makes every clock_nanosleep() of Python's fail with EINVAL; nothing else of it is needed here.
@@ -41,8 +44,7 @@ class WallClock:
             "PYTHONPATH": f"{site}:{self._town.environment['PYTHONPATH']}",
             "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DISABLE_SHM": "1",
-            # Its "fix" of monotonic waits lets each wait for the interpreter's lock return at once: 50 sessions' threads
-            # spin, and the guard ends the process for it.
+            # With its "fix" of monotonic waits each wait for the interpreter's lock returns at once, and the threads spin.
             "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }  # fmt: skip
 
@@ -66,7 +68,7 @@ def stepped(towns: Towns, runs: int) -> Measured:
     try:
         steps = list(STEPS.values())[:: 1 if runs >= len(STEPS) else 3]
         for step in steps:
-            for size in batches(-(-runs // len(steps))):
+            for size in batches(-(-runs // len(steps)), AT_ONCE):
                 (_forward if step > 0 else _backward)(town, clock, step, size, measured)
     finally:
         town.close(clock.gateway)

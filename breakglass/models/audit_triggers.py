@@ -19,7 +19,8 @@ def _abort(words: str) -> str:
     return f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
 
 
-_SQLITE = {
+# What must be there, as it is written here: services.audit_guard looks.
+SQLITE_TRIGGERS = {
     "audit_no_update": f"BEFORE UPDATE ON {TABLE} {_abort('audit rows are never updated')}",
     "audit_no_delete": f"BEFORE DELETE ON {TABLE} {_abort('audit rows are never deleted')}",
     # INSERT OR REPLACE deletes the row that is in its way without asking the trigger above.
@@ -40,8 +41,8 @@ _SQLITE = {
     f"WHEN EXISTS (SELECT 1 FROM {CHECKPOINT} WHERE size = NEW.size) "
     f"{_abort('checkpoints are never replaced')}",
 }
-SQLITE_PROTECT = tuple(f"CREATE TRIGGER {name} {what}" for name, what in _SQLITE.items())
-SQLITE_UNPROTECT = tuple(f"DROP TRIGGER IF EXISTS {name}" for name in _SQLITE)
+SQLITE_PROTECT = tuple(f"CREATE TRIGGER {name} {what}" for name, what in SQLITE_TRIGGERS.items())
+SQLITE_UNPROTECT = tuple(f"DROP TRIGGER IF EXISTS {name}" for name in SQLITE_TRIGGERS)
 
 # Without a path of its own a function takes the caller's: a temporary table of the trail's name would be asked instead.
 _PATH = "SET search_path = pg_catalog, public, pg_temp"
@@ -64,7 +65,7 @@ _HEAD = (
     f"OR NOT EXISTS (SELECT 1 FROM {TABLE} WHERE seq = NEW.seq AND hash = NEW.hash) "
     f"THEN RAISE EXCEPTION '{FORWARD}'; END IF; RETURN NEW; END $$"
 )
-_POSTGRESQL = {
+POSTGRESQL_TRIGGERS = {
     **{
         (
             f"{table}_no_change",
@@ -89,11 +90,11 @@ _POSTGRESQL = {
 POSTGRESQL_FUNCTIONS = (_APPEND_ONLY, _ORDER, _HEAD)
 POSTGRESQL_PROTECT = (
     *POSTGRESQL_FUNCTIONS,
-    *(f"CREATE TRIGGER {name} {what.format(table)}" for (name, table), what in _POSTGRESQL.items()),
+    *(f"CREATE TRIGGER {name} {what.format(table)}" for (name, table), what in POSTGRESQL_TRIGGERS.items()),
 )
-POSTGRESQL_UNPROTECT = tuple(f"DROP TRIGGER IF EXISTS {name} ON {table}" for name, table in _POSTGRESQL)
+POSTGRESQL_UNPROTECT = tuple(
+    f"DROP TRIGGER IF EXISTS {name} ON {table}" for name, table in POSTGRESQL_TRIGGERS
+)
 
 PROTECT = {"sqlite": SQLITE_PROTECT, "postgresql": POSTGRESQL_PROTECT}
 UNPROTECT = {"sqlite": SQLITE_UNPROTECT, "postgresql": POSTGRESQL_UNPROTECT}
-NAMES = {"sqlite": frozenset(_SQLITE), "postgresql": frozenset(name for name, _ in _POSTGRESQL)}
-"""What must be there: services.audit_check looks."""

@@ -5,21 +5,21 @@ The answer is a list of findings, of warnings, and of what can't be known from w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
 from django.conf import settings
-from django.db import connection
 from django.utils.module_loading import import_string
 
+from breakglass.domain.audit import GENESIS
 from breakglass.domain.checkpoint import Checkpoint, Key, is_whole
 from breakglass.domain.merkle import CompactRange
 from breakglass.models import AuditCheckpoint
 from breakglass.models.audit_event import TABLE
-from breakglass.models.audit_triggers import NAMES
-from breakglass.services import audit_check
+from breakglass.models.audit_triggers import CHECKPOINT as CHECKPOINTS
+from breakglass.services import audit_check, audit_guard
 from breakglass.services.anchors import Anchor, AnchorFailed
 from breakglass.services.audit_proofs import notary_keys
 from breakglass.services.notes import opened
@@ -37,8 +37,9 @@ class Code(IntEnum):
     CHECKPOINT = 7
 
 
-# Of several findings the first of these is the exit code: the trail's own before what hangs on it.
-GRAVEST_FIRST = (Code.TRUNCATED, Code.FORKED, Code.BROKEN, Code.CHECKPOINT, Code.RECORDING, Code.ANCHOR)
+# Of several findings the first of these is the exit code: the trail's own before what hangs on it, and a break before
+# a fork, of which one can only speak where the rows are whole in themselves.
+GRAVEST_FIRST = (Code.TRUNCATED, Code.BROKEN, Code.FORKED, Code.CHECKPOINT, Code.RECORDING, Code.ANCHOR)
 
 
 class CheckedRecording(Protocol):
@@ -78,6 +79,10 @@ class Report:
         found = {code for code, _ in self.findings}
         return next((code for code in GRAVEST_FIRST if code in found), Code.INTACT)
 
+    def gravest_first(self) -> list[tuple[Code, str]]:
+        """All findings; those of one kind as they were found."""
+        return sorted(self.findings, key=lambda finding: GRAVEST_FIRST.index(finding[0]))
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -93,9 +98,13 @@ class Evidence:
 
 def examine(evidence: Evidence, *, recordings: bool = True, processes: int = 1) -> Report:
     """Everything. Reads whole tables and asks anchors: seconds to minutes; changes nothing."""
+    gone = audit_guard.missing_parts()
+    if gone.keys() - {CHECKPOINTS}:
+        return _without_tables(gone)
     keys = list(evidence.keys) or notary_keys()
-    findings: list[tuple[Code, str]] = []
-    witnesses = [*_stored(keys, evidence.stored, findings), *_outside(evidence, keys, findings)]
+    findings: list[tuple[Code, str]] = [(Code.CHECKPOINT, what) for what in gone.values()]
+    stored = [] if gone else _stored(keys, evidence.stored, findings)
+    witnesses = [*stored, *_outside(evidence, keys, findings)]
     chain = audit_check.verify({one.checkpoint.size for one in witnesses}, processes)
     report = Report(chain, findings)
     if not chain.ok:
@@ -104,37 +113,18 @@ def examine(evidence: Evidence, *, recordings: bool = True, processes: int = 1) 
         _hold_against(report, one)
     if recordings:
         report.recordings = _recordings(report)
-    report.warnings += guard_warnings()
+    report.warnings += audit_guard.warnings()
     report.unknown += _unknown(report, evidence)
     return report
 
 
-def guard_warnings() -> list[str]:
-    """What the database would let its own user do to the trail."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-            there = {name for (name,) in cursor.fetchall()}
-            warnings = [
-                "SQLite: whoever can write the file can take the triggers away; the anchors are for that"
-            ]
-        else:
-            cursor.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')")
-            there = {name for (name,) in cursor.fetchall()}
-            cursor.execute(
-                "SELECT current_user, pg_has_role(current_user, relowner, 'USAGE'), "
-                "has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER') FROM pg_class WHERE oid = %s::regclass",
-                [TABLE],
-            )
-            role, owns, may = cursor.fetchone()
-            warnings = []
-            if owns or may:
-                warnings.append(
-                    f"the role {role} {'owns the trail and could drop its triggers' if owns else 'may change rows'}: "
-                    "run the processes as another one (manage.py audit_role)"
-                )
-    missing = sorted(NAMES[connection.vendor] - there)
-    return warnings + [f"the trigger {name} is missing: rows could be changed unhindered" for name in missing]
+def _without_tables(gone: Mapping[str, str]) -> Report:
+    """There are no rows to walk. What outsiders kept says how many there were, and can't be held against anything."""
+    problem = next(what for table, what in gone.items() if table != CHECKPOINTS)
+    chain = audit_check.VerifyResult(0, GENESIS, 1, problem, truncated=TABLE in gone)
+    codes = {TABLE: Code.TRUNCATED, CHECKPOINTS: Code.CHECKPOINT}
+    findings = [(codes.get(table, Code.BROKEN), what) for table, what in gone.items()]
+    return Report(chain, findings, unknown=["anything else: there are no rows to look at"])
 
 
 def _stored(keys: Sequence[Key], newest: int | None, findings: list[tuple[Code, str]]) -> Iterator[Witness]:

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, transaction
 
 from breakglass.domain.audit import AuditTag
 from breakglass.models import AuditCheckpoint
-from breakglass.services import audit, audit_role, audit_verdict
+from breakglass.services import audit, audit_guard, audit_role
 from breakglass.services.audit_role import Part
 from tests.services.test_notary import SIGNER, execute, rows
 from tests.support.clock import NOON
@@ -79,10 +79,8 @@ def test_the_application_adds_rows_and_can_change_none(role: str) -> None:
         # What it may do to the head is what the trigger lets it: nothing but the next row.
         with pytest.raises(DatabaseError, match="only moves to the row after it"), transaction.atomic():
             execute("UPDATE breakglass_audithead SET seq = 1")
-        assert not any(
-            "could drop" in text or "may change" in text for text in audit_verdict.guard_warnings()
-        )
-    assert any("owns the trail" in text for text in audit_verdict.guard_warnings())
+        assert not any("could drop" in text or "may change" in text for text in audit_guard.warnings())
+    assert any("owns the trail" in text for text in audit_guard.warnings())
     assert audit_role.shortcomings(role) == []
 
 

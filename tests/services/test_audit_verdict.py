@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from breakglass.domain.audit import AuditTag
 from breakglass.models import AuditCheckpoint, AuditEvent
+from breakglass.models.audit_triggers import UNPROTECT
 from breakglass.services import audit, audit_verdict
 from breakglass.services.anchors import anchor_of
 from breakglass.services.audit_verdict import Code
@@ -91,7 +92,7 @@ EDITS = {
     "a row turned into one of the notary's": (
         "UPDATE breakglass_auditevent SET tag = 'audit:notary:started' WHERE seq = 4", Code.BROKEN, "row 4 was changed"),
     "the row that names the notary's key made unreadable": (
-        "UPDATE breakglass_auditevent SET body = previous_hash WHERE seq = 1", Code.FORKED, "row 1 was changed"),
+        "UPDATE breakglass_auditevent SET body = previous_hash WHERE seq = 1", Code.BROKEN, "row 1 was changed"),
     "the head moved out of sight": (
         "UPDATE breakglass_audithead SET seq = 9000000000000000000", Code.TRUNCATED, "row 11 is missing"),
     "a checkpoint's edge changed": (
@@ -225,6 +226,66 @@ def test_a_missing_trigger_is_warned_of(kept: Path) -> None:
     assert "is missing: rows could be changed" not in run()[1]
     with unprotected():
         assert "is missing: rows could be changed" in run()[1]
+
+
+NOTHING = {
+    "sqlite": [
+        "DROP TRIGGER audit_no_update",
+        "CREATE TRIGGER audit_no_update BEFORE UPDATE ON breakglass_auditevent WHEN 0 "
+        "BEGIN SELECT RAISE(ABORT, 'audit rows are never updated'); END",
+    ],
+    "postgresql": [
+        "DROP TRIGGER breakglass_auditevent_no_change ON breakglass_auditevent",
+        "CREATE TRIGGER breakglass_auditevent_no_change BEFORE UPDATE OR DELETE ON breakglass_auditevent "
+        "FOR EACH ROW WHEN (false) EXECUTE FUNCTION audit_append_only()",
+    ],
+}
+
+
+def test_a_trigger_of_the_right_name_that_does_nothing_is_warned_of(kept: Path) -> None:
+    assert "isn't the one that was made" not in run()[1]
+    execute(*NOTHING[connection.vendor])
+    assert "_update isn't the one" in run()[1] or "_no_change isn't the one" in run()[1]
+
+
+def test_a_triggers_function_that_does_nothing_is_warned_of(kept: Path) -> None:
+    if connection.vendor == "sqlite":
+        return  # a trigger there is its own program
+    execute(
+        "CREATE OR REPLACE FUNCTION audit_in_order() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RETURN NEW; END $$"
+    )
+    assert "the trigger audit_in_order isn't the one that was made" in run()[1]
+
+
+GONE = {
+    "DROP TABLE breakglass_auditevent": (Code.TRUNCATED, "the table breakglass_auditevent is missing"),
+    "DROP TABLE breakglass_audithead": (Code.BROKEN, "the table breakglass_audithead is missing"),
+    "DROP TABLE breakglass_auditcheckpoint": (Code.CHECKPOINT, "breakglass_auditcheckpoint is missing"),
+    "ALTER TABLE breakglass_auditevent RENAME COLUMN body TO words": (Code.TRUNCATED, "has no column body"),
+    "ALTER TABLE breakglass_auditcheckpoint RENAME TO x": (Code.CHECKPOINT, "breakglass_auditcheckpoint is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", GONE)
+def test_a_table_that_is_gone_has_a_verdict(statement: str, kept: Path) -> None:
+    code, words = GONE[statement]
+    with transaction.atomic():
+        execute(*UNPROTECT[connection.vendor], statement)
+        found, said = run(checkpoint=[str(kept)])
+        transaction.set_rollback(True)
+    assert found == code, said
+    assert words in said
+
+
+def test_a_break_is_said_before_the_fork_that_hangs_on_it(kept: Path) -> None:
+    """Only whole rows can be others than those that were signed."""
+    kept.write_text(SIGNER.sign(f"broker.example/audit\n1\n{'A' * 43}=\n"))
+    with unprotected():
+        execute("UPDATE breakglass_auditevent SET subject = 'x' WHERE seq = 10")
+    code, said = run(checkpoint=[str(kept)], vkey=[str(SIGNER.key)])
+    assert code == Code.BROKEN, said
+    assert said.index("BROKEN: row 10") < said.index("FORKED")
 
 
 @pytest.mark.parametrize(

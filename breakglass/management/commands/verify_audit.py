@@ -2,7 +2,7 @@
 
 Exit codes: 0 intact; 1 broken at the row that is named; 3 truncated; 4 forked: not what was signed, or what an anchor
 kept; 5 a recording is missing or altered; 6 an anchor can't be reached; 7 a stored checkpoint was altered; 2 the command
-can't be understood. Of several the gravest: 3, 4, 1, 7, 5, 6.
+can't be understood. Of several the gravest: 3, 1, 4, 7, 5, 6; all are said.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass.domain.checkpoint import Key, key_of, notes_in
+from breakglass.management.plain import PlainCommand
 from breakglass.services.anchors import anchors_of
 from breakglass.services.audit_verdict import Code, Evidence, Report, examine
 
 SHOWN = 20
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Check the audit trail from its first row to its head, against checkpoints, anchors and recordings."
     )
@@ -72,7 +73,7 @@ class Command(BaseCommand):
             self.stdout.write(f"signed: the first {report.signed} rows{outside}")
         if report.recordings is not None:
             self.stdout.write(f"recordings: {report.recordings} looked at")
-        for code, text in report.findings[:SHOWN]:
+        for code, text in report.gravest_first()[:SHOWN]:
             self.stderr.write(f"{_LABELS[code]}: {text}")
         if len(report.findings) > SHOWN:
             self.stderr.write(f"and {len(report.findings) - SHOWN} findings more")

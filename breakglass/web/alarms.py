@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from breakglass import clock, queries
-from breakglass.domain.permissions import ADMINISTRATORS, AUDITORS, REVIEWERS, SUPERVISORS, Verb
+from breakglass.domain.permissions import ADMINISTRATORS, AUDITORS, REVIEWERS, SUPERVISORS, Thing, Verb
 from breakglass.models import AccessRequest, Grant, Person
 from breakglass.web import live, reads
 from breakglass.web.who import can, groups_of, person_of
@@ -58,7 +58,7 @@ def running(person: Person, now: datetime) -> list[Alarm]:
             sessions=grant.logged_in,
         )
         for grant in found
-        if can(person, Verb.SEE_REQUEST, queries.thing_of_request(grant.request))
+        if can(person, Verb.SEE_REQUEST, _thing(grant))
     ]
 
 
@@ -75,6 +75,11 @@ def shown(request: HttpRequest, person: Person, now: datetime) -> str:
     """The rows as they stand, for the page itself."""
     html, _ = live.block(request, TEMPLATE, {"alarms": running(person, now), "now": now})
     return html
+
+
+def _thing(grant: Grant) -> Thing:
+    """As `queries.thing_of_request` of its request, without asking for the playbook once a row."""
+    return Thing(owner_id=grant.person_id, approver_groups=queries.rule_of(grant.playbook).groups)
 
 
 def _decided_by(grant: Grant) -> str:

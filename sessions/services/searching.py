@@ -6,8 +6,10 @@ to see it; what reviewers wrote, the right to list reviews. The newest sessions 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,6 +37,7 @@ SESSIONS: Final = 20
 HITS: Final = 4
 _ROUND: Final = 120
 _ROUNDS: Final = 12
+_NEWEST: Final = 300
 
 
 @dataclass(frozen=True)
@@ -127,16 +130,12 @@ def _search(parts: list[_Part], wanted: Wanted, terms: list[Term]) -> Results:
     results = Results([])
     if tags is None or not parts or low > high:
         return results
-    top = (high + 1) << SHIFT
     hits: dict[UUID, list[tuple[str, float | None, str]]] = {}
-    for _ in range(_ROUNDS):
-        rows = _rows(parts, wanted, terms, tags, low << SHIFT, top)
-        for _, session_id, kind, at, text in rows:
-            hits.setdefault(session_id, []).append((kind, at, text))
-        if len(rows) < _ROUND or len(hits) > SESSIONS:
+    for first, last in _windows(low, high):
+        results.more = _look(hits, parts, wanted, terms, tags, first, last)
+        if len(hits) > SESSIONS:
             break
-        top = (rows[-1][0] >> SHIFT) << SHIFT  # the next older session
-    results.more = len(hits) > SESSIONS
+    results.more |= len(hits) > SESSIONS
     shown = list(hits.items())[:SESSIONS]
     sessions = SSHSession.objects.select_related(
         "person", "asset", "grant__playbook", "grant__incident", "recording"
@@ -144,6 +143,31 @@ def _search(parts: list[_Part], wanted: Wanted, terms: list[Term]) -> Results:
     for session_id, texts in shown:
         results.found.append(_found(sessions[session_id], texts, terms))
     return results
+
+
+def _windows(low: int, high: int) -> list[tuple[int, int]]:
+    """Which sessions are looked at together. PostgreSQL either walks from the newest on, which is right for common words, or
+    asks the index of words, which is right for rare ones, and guesses badly which they are: so the newest sessions come first, where
+    nothing is slow, and what isn't often in these isn't common."""
+    if connection.vendor != "postgresql" or high - low < _NEWEST:
+        return [(low, high)]
+    return [(high - _NEWEST + 1, high), (low, high - _NEWEST)]
+
+
+def _look(
+    hits: dict[UUID, list[tuple[str, float | None, str]]], parts: list[_Part], wanted: Wanted, terms: list[Term],
+    tags: list[list[str]], first: int, last: int,
+) -> bool:  # fmt: skip
+    """Gather hits from the sessions of these numbers, the newest first. True where it gave up before the last of them."""
+    top = (last + 1) << SHIFT
+    for _ in range(_ROUNDS):
+        rows = _rows(parts, wanted, terms, tags, first << SHIFT, top)
+        for _, session_id, kind, at, text in rows:
+            hits.setdefault(session_id, []).append((kind, at, text))
+        if len(rows) < _ROUND or len(hits) > SESSIONS:
+            return False
+        top = (rows[-1][0] >> SHIFT) << SHIFT  # the next older session
+    return True
 
 
 def _found(session: SSHSession, texts: list[tuple[str, float | None, str]], terms: list[Term]) -> Found:
@@ -166,9 +190,10 @@ def _numbers(wanted: Wanted) -> tuple[int, int]:
 def _tags(parts: list[_Part], wanted: Wanted) -> list[list[str]] | None:
     """What must be on a row, one of each list; None where nothing can be. It only saves work: `_rows` decides."""
     every: list[list[str]] = []
-    if all(part.owner or part.playbooks is not None for part in parts):
-        own = [tag("u", part.owner) for part in parts if part.owner]
-        every.append(own + [tag("v", pk) for part in parts for pk in part.playbooks or ()])
+    for pick in (_whose, _kinds):
+        any_of = _any_of(parts, pick)
+        if any_of and any_of not in every:
+            every.append(any_of)
     if wanted.person:
         people = Person.objects.filter(username=wanted.person).values_list("pk", flat=True)
         every.append([tag("u", pk) for pk in people])
@@ -182,6 +207,28 @@ def _tags(parts: list[_Part], wanted: Wanted) -> list[list[str]] | None:
     if wanted.kind:
         every.append([tag("k", wanted.kind)])
     return every if all(every) else None
+
+
+def _any_of(parts: list[_Part], pick: Callable[[_Part], list[str]]) -> list[str]:
+    """The tags of which a row that any part allows has one. Empty where a part asks for none."""
+    each = [pick(part) for part in parts]
+    return list(dict.fromkeys(chain.from_iterable(each))) if all(each) else []
+
+
+def _whose(part: _Part) -> list[str]:
+    """Of whom a part's rows are: where it is of somebody's own, or under some playbooks; else of what kind they are."""
+    if part.owner:
+        return [tag("u", part.owner)]
+    if part.playbooks is not None:
+        return [tag("v", pk) for pk in part.playbooks]
+    return _kinds(part)
+
+
+def _kinds(part: _Part) -> list[str]:
+    """Of what kind they are; of what is somebody's own, whose: they may read nearly all of it."""
+    if part.owner:
+        return [tag("u", part.owner)]
+    return [] if part.kinds == KINDS else [tag("k", kind) for kind in part.kinds]
 
 
 def _rows(
@@ -209,7 +256,10 @@ def _rows(
             "gateway_searchwords MATCH %s AND gateway_searchwords.rowid >= %s AND gateway_searchwords.rowid < %s"
         )
         values += [_match(terms, tags), low, high]
-    order = "r.id" if connection.vendor == "postgresql" else "gateway_searchwords.rowid"
+    # A sum, for which there is no index: else every row is walked by, should the words be rarer than it thought.
+    whole = high - low > _NEWEST << SHIFT
+    in_order = "(r.id + 0)" if whole else "r.id"
+    order = in_order if connection.vendor == "postgresql" else "gateway_searchwords.rowid"
     statement = (
         f"SELECT r.id, r.session_id, r.kind, r.at_seconds, r.text FROM {source} "
         f"WHERE {' AND '.join(where)} ORDER BY {order} DESC LIMIT {_ROUND}"

@@ -40,6 +40,22 @@ def total(spans: Iterable[Span]) -> float:
     return sum(end - begin for begin, end in spans)
 
 
+def busy(spans: Iterable[Span], length: float, activity: Sequence[int], most: float) -> float:
+    """How many seconds of merged spans something was shown in, at least, where a pause is cut after `most` seconds.
+
+    `activity` counts what was shown in equal parts of the length.
+    """
+    wide = length / len(activity) if activity else 0.0
+    if wide <= 0:
+        return 0.0
+    found = 0.0
+    for begin, end in spans:
+        for number in range(int(begin / wide), min(len(activity), int(end / wide) + 1)):
+            if activity[number]:
+                found += max(0.0, min(end, (number + 1) * wide) - max(begin, number * wide))
+    return found * min(1.0, most / wide)
+
+
 def percent(seen: Sequence[Span], length: float) -> int:
     """How much of the length was seen. 100 only where nothing was left out but a rounding; 0 only where nothing was seen."""
     if length <= 0:

@@ -1,8 +1,12 @@
-"""Which parts of a recording a reviewer has watched: told by the player, kept merged and bounded, one row a person."""
+"""Which parts of a recording a reviewer has watched: told by the player, kept merged and bounded, one row a person.
+
+What is told counts only within a viewing: of what this person was given of the recording, and no more of it than can have
+been watched since the viewing began.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,12 +19,24 @@ from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
 from breakglass.queries import actor_of
 from sessions import spans
-from sessions.models import Coverage, SSHSession
+from sessions.models import Coverage, Recording, SSHSession
 from sessions.queries import session_for, thing_of_session
+from sessions.services import replaying
 from sessions.spans import Span
 from sessions.states import RecordingState
 
 MOST_AT_ONCE = 500
+FASTEST = 16
+"""Nobody watches faster than the player plays. What counts is slower, so that a late message is no lie."""
+_ROUNDED = 0.1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a player shows for what it tells: the ticket of its viewing and the receipts of the chunks that it was given."""
+
+    ticket: str = ""
+    receipts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,24 +64,67 @@ def measures(person: Person, session: SSHSession) -> bool:
     )
 
 
+def tell(session_id: UUID, person: Person, ranges: object, proof: Proof, now: datetime) -> Seen:
+    """These parts were played to this person, in a viewing of theirs.
+
+    Raises Refused as `add`; `not_allowed` without the ticket of a viewing of one's own; `bad_input` for a part that this
+    person wasn't given, or for more than can have been watched since, at 16 times the speed with every pause cut.
+    """
+    session, recording = _counted(session_id, person)
+    fresh = _read(ranges, recording.seconds)
+    begun = replaying.begun(recording, person, proof.ticket)
+    tape = replaying.tape_of(recording, person, now)
+    given = [
+        (span[0] - _ROUNDED, span[1] + _ROUNDED)
+        for span in replaying.served(recording, person, proof.receipts, tape)
+    ]
+    if any(not any(begin <= one[0] and one[1] <= end for begin, end in given) for one in fresh):
+        raise refuse(RefusalCode.BAD_INPUT, problem="Only what this replay was given can have been watched.")
+    most = begun.busy + FASTEST * max(0.0, now.timestamp() - begun.at)
+
+    def check(whole: Sequence[Span]) -> None:
+        if spans.busy(whole, tape.seconds, tape.activity, replaying.PAUSE_SECONDS) > most:
+            raise refuse(
+                RefusalCode.BAD_INPUT,
+                problem="Nobody can have watched that much since this replay was opened.",
+            )
+
+    return _add(session, person, fresh, now, check)
+
+
 def add(session_id: UUID, person: Person, ranges: object, now: datetime) -> Seen:
-    """These parts, `[[from, to], ...]` in seconds of the recording, were played to this person; added to what they had seen.
+    """These parts, `[[from, to], ...]` in seconds of the recording, count as played to this person; added to what they had seen.
 
     Raises Refused `not_found`; `not_allowed` for who doesn't review it; `recording_open` while its length isn't known;
     `bad_input` for anything but up to 500 pairs of finite numbers. Nothing outside the recording counts.
     """
+    session, recording = _counted(session_id, person)
+    return _add(session, person, _read(ranges, recording.seconds), now)
+
+
+def _counted(session_id: UUID, person: Person) -> tuple[SSHSession, Recording]:
     session = session_for(person, session_id)
     if not measures(person, session):
         who = permissions.WHO_CAN[Verb.SIGN_REVIEW]
         raise refuse(RefusalCode.NOT_ALLOWED, verb="have counted what you watch of this session", who=who)
-    recording = session.recording
-    if recording.state == RecordingState.OPEN:
+    if session.recording.state == RecordingState.OPEN:
         raise refuse(RefusalCode.RECORDING_OPEN)
-    fresh = _read(ranges, recording.seconds)
+    return session, session.recording
+
+
+def _add(
+    session: SSHSession,
+    person: Person,
+    fresh: list[Span],
+    now: datetime,
+    check: Callable[[Sequence[Span]], None] = lambda whole: None,
+) -> Seen:
     with transaction.atomic():
         Coverage.objects.get_or_create(session=session, person=person, defaults={"updated_at": now})
         row = Coverage.objects.select_for_update(no_key=True).get(session=session, person=person)
-        row.ranges = [list(span) for span in spans.merged([*row.ranges, *fresh], recording.seconds)]
+        whole = spans.merged([*row.ranges, *fresh], session.recording.seconds)
+        check(whole)
+        row.ranges = [list(span) for span in whole]
         row.updated_at = now
         row.save(update_fields=("ranges", "updated_at"))
     return _seen(row, session)

@@ -10,11 +10,11 @@ import struct
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.core import signing
@@ -22,7 +22,8 @@ from django.core import signing
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
-from sessions.models import Recording
+from sessions import spans
+from sessions.models import Coverage, Recording
 from sessions.recording import tape
 from sessions.recording.sealed import SealedFile
 from sessions.recording.tape import Tape
@@ -31,7 +32,10 @@ from sessions.services.recordings import note_viewing, open_parts, readable, rep
 MOST_AT_ONCE: Final = 64
 """Chunks in one answer."""
 TICKET_SECONDS: Final = 24 * 3600
+PAUSE_SECONDS: Final = 2.0
+"""The player cuts a pause after so many seconds."""
 _SALT: Final = "breakglass.replay"
+_SERVED: Final = "breakglass.replay.served"
 _KEPT: Final = 8
 
 
@@ -42,6 +46,25 @@ class Viewing:
     ticket: str
     recording: Recording
     tape: Tape
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a ticket says of its viewing: when it began, and how many busy seconds had been watched before (`spans.busy`)."""
+
+    at: float
+    busy: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """The chunks that were asked for, and a receipt that says which, made out to who asked."""
+
+    receipt: str
+    pieces: Iterator[bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.pieces
 
 
 def begin(session_id: UUID, person: Person, now: datetime) -> Viewing:
@@ -55,13 +78,14 @@ def begin(session_id: UUID, person: Person, now: datetime) -> Viewing:
         wound = _wind(recording, sealed)
     _OPEN.put(recording, sealed, wound)
     note_viewing(recording, person, now, AuditTag.RECORDING_VIEWED)
-    facts = {"session": str(session_id), "person": str(person.pk), "sha256": recording.sha256}
+    row = Coverage.objects.filter(session=recording.session_id, person=person).first()
+    seen = spans.merged(row.ranges if row else [], wound.seconds)
+    before = spans.busy(seen, wound.seconds, wound.activity, PAUSE_SECONDS)
+    facts = {**_named(recording, person), "begun": now.timestamp(), "busy": before}
     return Viewing(signing.dumps(facts, salt=_SALT), recording, wound)
 
 
-def parts(
-    session_id: UUID, person: Person, ticket: str, first: int, last: int, now: datetime
-) -> Iterator[bytes]:
+def parts(session_id: UUID, person: Person, ticket: str, first: int, last: int, now: datetime) -> Served:
     """Chunks `first` to `last`, each as its length (4 bytes, big endian) and then gzip, and each checked against the seal
     before it is given. Unpacked and put together, all chunks are the recording.
 
@@ -69,14 +93,15 @@ def parts(
     own for this recording.
     """
     recording = replayable(session_id, person)
-    _check_ticket(recording, person, ticket)
+    begun(recording, person, ticket)
     chunks = len((recording.manifest or {}).get("chunks", ()))
     if not 0 <= first <= last < chunks or last - first >= MOST_AT_ONCE:
         raise refuse(RefusalCode.NOT_FOUND, what="part of the recording")
     with readable(recording, person, now):
         opened = _OPEN.get(recording) or _OPEN.put(recording, open_parts(recording), None)
-        begun = opened.packed(first)
-    return _rest(opened, begun, first, last)
+        chunk = opened.packed(first)
+    receipt = signing.dumps({**_named(recording, person), "chunks": [first, last]}, salt=_SERVED)
+    return Served(receipt, _rest(opened, chunk, first, last))
 
 
 def tape_of(recording: Recording, person: Person, now: datetime) -> Tape:
@@ -93,19 +118,42 @@ def tape_of(recording: Recording, person: Person, now: datetime) -> Tape:
 
 def holds_ticket(recording: Recording, person: Person, ticket: str) -> bool:
     """Whether this ticket says that this person's viewing of this recording is in the trail."""
-    try:
-        facts = signing.loads(ticket, salt=_SALT, max_age=TICKET_SECONDS)
-    except signing.BadSignature:
-        return False
-    wanted = {"session": str(recording.session_id), "person": str(person.pk), "sha256": recording.sha256}
-    return bool(facts == wanted)
+    return _signed(recording, person, ticket, _SALT) is not None
 
 
-def _check_ticket(recording: Recording, person: Person, ticket: str) -> None:
-    if not holds_ticket(recording, person, ticket):
+def begun(recording: Recording, person: Person, ticket: str) -> Begun:
+    """What the ticket says. Raises Refused `not_allowed` without one of one's own for this recording."""
+    facts = _signed(recording, person, ticket, _SALT)
+    if facts is None:
         raise refuse(
             RefusalCode.NOT_ALLOWED, verb="read a recording in parts", who="whoever has opened its replay"
         )
+    return Begun(facts["begun"], facts["busy"])
+
+
+def served(recording: Recording, person: Person, receipts: Iterable[str], tape: Tape) -> list[spans.Span]:
+    """Which seconds of the recording these receipts say that this person was given; what isn't one says nothing."""
+    found: list[spans.Span] = []
+    for receipt in receipts:
+        if facts := _signed(recording, person, receipt, _SERVED):
+            first, last = facts["chunks"]
+            end = tape.starts[last + 1] if last + 1 < len(tape.starts) else tape.seconds
+            found.append((tape.starts[first], end))
+    return spans.merged(found, tape.seconds)
+
+
+def _named(recording: Recording, person: Person) -> dict[str, str]:
+    return {"session": str(recording.session_id), "person": str(person.pk), "sha256": recording.sha256}
+
+
+def _signed(recording: Recording, person: Person, words: str, salt: str) -> dict[str, Any] | None:
+    """What was signed for this person and this recording not long ago; None for anything else."""
+    try:
+        facts = signing.loads(words, salt=salt, max_age=TICKET_SECONDS)
+    except signing.BadSignature:
+        return None
+    named = _named(recording, person)
+    return facts if {name: facts.get(name) for name in named} == named else None
 
 
 def _rest(opened: _Opened, begun: bytes, first: int, last: int) -> Iterator[bytes]:

@@ -33,6 +33,7 @@ NOTHING_TO_PLAY = frozenset(
     {RefusalCode.RECORDING_OPEN, RefusalCode.RECORDING_DELETED, RefusalCode.RECORDING_DAMAGED}
 )
 TICKET = "X-Viewing"
+RECEIPT = "X-Served"
 
 
 @require_safe
@@ -82,10 +83,11 @@ def chunks(
     """Chunks of the recording, each as its length and gzip, for whoever holds the ticket of a viewing (X-Viewing)."""
     ticket = request.headers.get(TICKET, "")
     try:
-        pieces = replaying.parts(session_id, person_of(request), ticket, first, last, clock.now())
+        served = replaying.parts(session_id, person_of(request), ticket, first, last, clock.now())
     except Refused as no:
         return JsonResponse(no.refusal.as_dict(), status=no.refusal.status)
-    response = stream(request, pieces, "application/octet-stream")
+    response = stream(request, served.pieces, "application/octet-stream")
+    response[RECEIPT] = served.receipt
     response["Cache-Control"] = "no-store, private"
     response["X-Content-Type-Options"] = "nosniff"
     return response

@@ -15,7 +15,7 @@ from django.core import signing
 
 from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import AuditEvent, Grant, Notice
-from sessions import services
+from sessions import services, spans
 from sessions.models import (
     ChatMessage,
     Coverage,
@@ -29,7 +29,8 @@ from sessions.models import (
 )
 from sessions.recording.recorder import Recorder
 from sessions.recording.sealed import CHUNK
-from sessions.services import ChannelFacts, FileFacts, replaying
+from sessions.services import ChannelFacts, FileFacts, coverage, replaying
+from sessions.services.coverage import Proof
 from sessions.services.recordings import store
 from sessions.services.timeline import KINDS, timeline
 from sessions.states import EndReason, RecordingState, ReviewState
@@ -186,6 +187,61 @@ def test_one_that_is_not_sealed_yet(scene: Scene, grant: Grant) -> None:
     session = stage.ended(scene, grant)
     with refused(Code.RECORDING_OPEN):
         replaying.begin(session.pk, scene.cast.vera, scene.now)
+
+
+# --- what was watched
+
+
+def test_only_what_this_viewing_was_given_can_have_been_watched(scene: Scene, sealed: SSHSession) -> None:
+    vera, otto = scene.cast.vera, scene.cast.otto
+    begun = replaying.begin(sealed.pk, vera, scene.now)
+    edge = begun.tape.starts[1]
+    served = replaying.parts(sealed.pk, vera, begun.ticket, 0, 0, scene.now)
+    others = replaying.parts(
+        sealed.pk, otto, replaying.begin(sealed.pk, otto, scene.now).ticket, 1, 2, scene.now
+    )
+    later = scene.now + timedelta(seconds=600)
+    for proof, code in (
+        (Proof(), Code.NOT_ALLOWED),
+        (Proof(receipts=(served.receipt,)), Code.NOT_ALLOWED),
+        (Proof(begun.ticket), Code.BAD_INPUT),
+        (Proof(begun.ticket, (begun.ticket, others.receipt, "x")), Code.BAD_INPUT),
+    ):
+        with refused(code):
+            coverage.tell(sealed.pk, vera, [[1, 5]], proof, later)
+    proof = Proof(begun.ticket, (others.receipt, served.receipt))
+    with refused(Code.BAD_INPUT):
+        coverage.tell(sealed.pk, vera, [[1, 5], [edge + 1, edge + 2]], proof, later)
+    assert not Coverage.objects.exclude(ranges=[]).exists()
+    assert coverage.tell(sealed.pk, vera, [[1, edge]], proof, later).spans == ((1.0, round(edge, 2)),)
+
+
+def test_nobody_watches_more_than_sixteen_times_as_fast(scene: Scene, sealed: SSHSession) -> None:
+    vera = scene.cast.vera
+    begun = replaying.begin(sealed.pk, vera, scene.now)
+    served = replaying.parts(sealed.pk, vera, begun.ticket, 0, len(begun.tape.starts) - 1, scene.now)
+    proof = Proof(begun.ticket, (served.receipt,))
+    seconds = lambda count: scene.now + timedelta(seconds=count)  # noqa: E731
+    with refused(Code.BAD_INPUT):
+        coverage.tell(sealed.pk, vera, [[0, 170]], proof, seconds(10))
+    coverage.tell(sealed.pk, vera, [[0, 150]], proof, seconds(10))
+    with refused(Code.BAD_INPUT):  # a part that was told before is no credit
+        coverage.tell(sealed.pk, vera, [[150, 300]], proof, seconds(11))
+    coverage.tell(sealed.pk, vera, [[150, 300]], proof, seconds(20))
+    # What had been watched before costs a later viewing nothing.
+    again = replaying.begin(sealed.pk, vera, seconds(100))
+    with refused(Code.BAD_INPUT):
+        coverage.tell(sealed.pk, vera, [[300, 599]], Proof(again.ticket, proof.receipts), seconds(101))
+    seen = coverage.tell(sealed.pk, vera, [[300, 310]], Proof(again.ticket, proof.receipts), seconds(101))
+    assert seen.spans == ((0.0, 310.0),)
+
+
+def test_a_pause_that_the_player_cuts_takes_no_time() -> None:
+    activity = [5, 0, 0, 0, 0, 0, 0, 0, 0, 5]
+    assert spans.busy([(0.0, 100.0)], 100.0, activity, 2.0) == pytest.approx(4.0)
+    assert spans.busy([(0.0, 5.0), (12.0, 90.0)], 100.0, activity, 2.0) == pytest.approx(1.0)
+    assert spans.busy([(0.0, 10.0)], 10.0, [1] * 100, 2.0) == pytest.approx(10.0)
+    assert spans.busy([(0.0, 1.0)], 0.0, [], 2.0) == 0.0
 
 
 # --- the timeline

@@ -120,7 +120,7 @@
       });
     }
     if (section.dataset.coverage) {
-      Replay.coverage(clock, section.dataset.coverage, section.dataset.csrf, function (sum) {
+      Replay.coverage(clock, terminal.chunks, section.dataset.coverage, section.dataset.csrf, function (sum) {
         timeline.seen = sum.ranges;
         timeline.paint();
         covered(sum.ranges);

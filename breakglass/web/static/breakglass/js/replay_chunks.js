@@ -15,6 +15,7 @@
     this.atOnce = atOnce;
     this.held = new Map();
     this.coming = new Map();
+    this.receipts = new Map();
     this.near = 0;
   }
 
@@ -61,6 +62,7 @@
     var url = this.address.replace("/0/0/", "/" + first + "/" + last + "/");
     fetch(url, { credentials: "same-origin", headers: { "X-Viewing": this.index.ticket } }).then(function (answer) {
       if (!answer.ok) { return Replay.words(answer).then(function (said) { throw new Error(said); }); }
+      for (var n = first; n <= last; n++) { self.receipts.set(n, answer.headers.get("X-Served")); }
       return frames(answer.body.getReader(), first, function (n, bytes) {
         self.put(n, bytes);
         self.coming.delete(n);

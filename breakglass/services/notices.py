@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -19,7 +21,7 @@ from django.db import transaction
 from breakglass import clock, doorbell, later, passes
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.message import harmless, harmless_line
-from breakglass.domain.text import one_line, plain
+from breakglass.domain.text import one_line, plain, visible
 from breakglass.models import Notice, NoticeDelivery, NoticeRoute, Person
 from breakglass.services import audit, notice_routes
 from breakglass.services.courier import Letter, Round
@@ -28,6 +30,9 @@ CLAIM = timedelta(seconds=60)
 # Well within a claim: what this pass doesn't get to is free for the next.
 PASS = 25.0
 SHORT = 5.0
+# Nothing is begun after this; what is under way then has the courier's patience.
+LONGEST_PASS = 120.0
+LOOK = 0.25
 LONGEST_PAUSE = timedelta(minutes=10)
 GIVE_UP = timedelta(hours=24)
 FAILURES_UNTIL_ANOTHER_WAY = 2
@@ -70,32 +75,59 @@ def queue(
 
 
 def deliver_due(now: datetime) -> int:
-    """Send what is due, each delivery at most once at a time. Returns how many went; none while another pass is on."""
-    with passes.alone("notices") as mine:
+    """Send what is due, each delivery at most once at a time. Returns how many went; none while another pass is on.
+
+    While letters are under way it looks for what is queued meanwhile, and begins that: a service that hangs holds up
+    nobody else's. Who asked for a pass while this one was on was sent away.
+    """
+    with passes.alone("notices") as mine, ExitStack() as rounds:
         if not mine:
             return 0
-        began = clock.monotonic()
-        sent = last = _deliver(now)
-        # Who asked for a pass while this one was on was sent away: what they queued is looked for.
-        while last and (passed := clock.monotonic() - began) < SHORT:
-            last = _deliver(now + timedelta(seconds=passed))
+        began, sent = clock.monotonic(), 0
+        under_way: list[_UnderWay] = []
+        while True:
+            passed = clock.monotonic() - began
+            moment = now + timedelta(seconds=int(passed))
+            last = _begin(under_way, rounds, moment) if passed < LONGEST_PASS else 0
+            last += _hear(under_way)
             sent += last
-        return sent
+            if not under_way and (not last or passed >= SHORT):
+                return sent
 
 
-def _deliver(now: datetime) -> int:
+@dataclass
+class _UnderWay:
+    """A round of letters that was begun `at`, and whose they are, by key."""
+
+    at: datetime
+    round: Round
+    claimed: dict[str, NoticeDelivery]
+
+
+def _begin(under_way: list[_UnderWay], rounds: ExitStack, now: datetime) -> int:
+    """Hand over the letters that are due, and send the mails. How many of these went."""
     due = NoticeDelivery.objects.filter(
         sent_at=None, next_try_at__lte=now, notice__created_at__gt=now - GIVE_UP
     ).select_related("notice__person", "route")
     by_route = due.filter(route__isnull=False).order_by("next_try_at")[:MOST_LETTERS]
     claimed = {str(row.pk): row for row in by_route if _claim(row, now)}
     letters = {key: _letter(key, row) for key, row in claimed.items()}
-    with Round(letter for letter in letters.values() if letter) as under_way:
-        sent = _send_mails(due.filter(route=None).order_by("next_try_at")[:MOST_MAILS], now)
-        problems = under_way.problems()
-    for key, row in claimed.items():
-        gone = "that way isn't set up any more" if letters[key] is None else ""
-        sent += _written_down(row, gone or problems[key], now)
+    for key in [key for key, letter in letters.items() if letter is None]:
+        _written_down(claimed.pop(key), "that way isn't set up any more", now)
+    if claimed:
+        begun = rounds.enter_context(Round(letter for letter in letters.values() if letter))
+        under_way.append(_UnderWay(now, begun, claimed))
+    return _send_mails(due.filter(route=None).order_by("next_try_at")[:MOST_MAILS], now)
+
+
+def _hear(under_way: list[_UnderWay]) -> int:
+    """What came of the letters meanwhile; how many went."""
+    sent = 0
+    for one in list(under_way):
+        for key, problem in one.round.heard(LOOK / len(under_way)).items():
+            sent += _written_down(one.claimed.pop(key), problem, one.at)
+        if one.round.is_over:
+            under_way.remove(one)
     return sent
 
 
@@ -235,9 +267,9 @@ def _send(notice: Notice) -> str:
     if not notice.person.email:
         return "no address"
     link = f"{settings.BREAKGLASS.public_url}{notice.path}"
-    text = f"{notice.body}\n\n{link}\n\n{DOES_NOTHING}\n"
+    text = f"{visible(notice.body)}\n\n{link}\n\n{DOES_NOTHING}\n"
     try:
-        EmailMessage(f"[Breakglass] {notice.subject}", text, to=[notice.person.email]).send()
+        EmailMessage(f"[Breakglass] {visible(notice.subject)}", text, to=[notice.person.email]).send()
     except (OSError, smtplib.SMTPException, ValueError) as error:
         # ValueError: an address or a header that can't be written. One such notice holds up no other.
         return str(error) or type(error).__name__

@@ -12,7 +12,8 @@ from breakglass.domain.text import visible
 from sessions.recording.transcript import TextLine, text_lines
 
 MOST_TRANSCRIPT: Final = 16 * 1024 * 1024
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Wide ones too: spreadsheets of some languages take them for the same."""
 
 
 def transcript(pieces: Iterable[bytes], session: dict[str, Any]) -> Iterator[bytes]:

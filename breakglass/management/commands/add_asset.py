@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass import clock
 from breakglass.domain.refusals import Refused
+from breakglass.management.plain import PlainCommand
 from breakglass.models import Asset
 from breakglass.services import assets, credentials
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Register an asset. Compare its host keys with the machine's own console before you trust a scan."
 
     def add_arguments(self, parser: CommandParser) -> None:

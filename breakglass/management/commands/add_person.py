@@ -8,14 +8,15 @@ from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass import clock
 from breakglass.domain.refusals import Refused
+from breakglass.management.plain import PlainCommand
 from breakglass.services import people
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Add a person; the password is asked for, or read from standard input when that is not a terminal."
 
     def add_arguments(self, parser: CommandParser) -> None:

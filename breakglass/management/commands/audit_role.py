@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection
 
+from breakglass.management.plain import PlainCommand
 from breakglass.services.audit_role import Part, apply, shortcomings, statements
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Print the SQL that lets a role write the audit trail but never change it; run it as the tables' owner."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from breakglass.management.plain import PlainCommand
 from breakglass.services.playbooks import unknown_ways
 from playbooks.digest import canonical_bytes
 from playbooks.loader import CATALOG, CatalogErrors, LoadedPlaybook, load_catalog
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Check playbooks; prints each problem as file:line: field: message and exits 1 if there is one."
     requires_system_checks: list[str] = []
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from breakglass.demo import supervisor
+from breakglass.management.plain import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Run the demo: web page, gateway, Celery, Valkey and pretended machines (DEMO_PORT, DEMO_DIR, ...)."
     )

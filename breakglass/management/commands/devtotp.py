@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass import clock
+from breakglass.management.plain import PlainCommand
 from breakglass.models import Person, TotpFactor
 from breakglass.services import second_factor
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Print the second-factor code of a person of the demo. Works in the demo only."
     requires_system_checks: list[str] = []
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass import clock
 from breakglass.domain.refusals import Refused
+from breakglass.management.plain import PlainCommand
 from breakglass.models import Person
 from breakglass.services import recovery
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Print a one-time code with which a person enrols a first second factor; for the first administrator."
     )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass import clock
 from breakglass.domain.refusals import Refused
+from breakglass.management.plain import PlainCommand
 from breakglass.services import playbooks
 from playbooks.loader import CATALOG, CatalogErrors, load_catalog
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Publish playbooks: all of them, or none if one is faulty. A new version is made only of a changed one."
 
     def add_arguments(self, parser: CommandParser) -> None:

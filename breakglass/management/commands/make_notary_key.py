@@ -7,13 +7,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass.domain.checkpoint import is_name
+from breakglass.management.plain import PlainCommand
 from breakglass.services.notes import make_key
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Make a key for the notary and print its public half: write that down outside of this machine."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -18,10 +18,11 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, close_old_connections
 
 from breakglass import clock, doorbell
+from breakglass.management.plain import PlainCommand
 from breakglass.services import notary
 from breakglass.services.anchoring import Anchoring
 from breakglass.services.anchors import anchors_of
@@ -34,7 +35,7 @@ TOPICS = ("grant:*", "session:*", "sessions")
 STOPPED, UNUSABLE, CONTRADICTED = 0, 2, 3
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Sign checkpoints of the audit trail and anchor them outside, until SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass import clock, queries
 from breakglass.domain.refusals import Refused
+from breakglass.management.plain import PlainCommand
 from breakglass.services import people
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Say which company sends a person; with an empty COMPANY they are our own."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, close_old_connections, connection
 
 from breakglass import clock
+from breakglass.management.plain import PlainCommand
 from breakglass.services.siem import Stream
 from breakglass.services.siem_receivers import Address, addresses_of
 
@@ -23,7 +24,7 @@ UNUSABLE = 2
 log = logging.getLogger(__name__)
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Send the audit trail's rows to a SIEM as they happen, until SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:

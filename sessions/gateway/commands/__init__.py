@@ -8,6 +8,7 @@ import shlex
 from django.conf import settings
 
 from breakglass.domain.refusals import RefusalCode, Refused, refusal
+from breakglass.domain.text import visible
 from sessions.gateway.commands import asking, deciding, ending, looking
 from sessions.gateway.commands.talk import Answer, Command, Talk, Words, Wrong, as_json
 from sessions.gateway.relay import printable
@@ -64,7 +65,7 @@ def run(talk: Talk, line: str) -> int:
     except Refused as refused:
         no = refused.refusal
         return _refuse(talk, no.as_dict(), f"Breakglass: {no}\n", REFUSED)
-    talk.channel.write(as_json(answer.data) if talk.quiet else answer.text)
+    talk.channel.write(as_json(answer.data) if talk.quiet else visible(answer.text))
     return answer.status
 
 

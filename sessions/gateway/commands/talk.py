@@ -72,7 +72,7 @@ class Talk:
     def say(self, text: str) -> None:
         """A line beside the answer, which stays alone on the standard output."""
         if not (self.quiet and self.channel.pty):  # a terminal has one stream only
-            self.channel.write(f"{text}\n", error=True)
+            self.channel.write(f"{visible(text)}\n", error=True)
 
     def ask(self, question: str, *, hidden: bool = False) -> str:
         """One line of the person's. Raises EOFError at Ctrl-C, Ctrl-D and the end of input."""

@@ -11,14 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass import clock
 from breakglass.domain.refusals import Refused
+from breakglass.management.plain import PlainCommand
 from sessions.services import evidence
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Write the evidence of one grant: a signed zip that anybody can check with the verify.py in it."
 
     def add_arguments(self, parser: CommandParser) -> None:

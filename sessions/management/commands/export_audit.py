@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from breakglass.management.plain import PlainCommand
 from breakglass.models import AuditEvent
 from breakglass.services import audit_proofs
 from sessions.evidence.bundle import VERIFIER, row_line
@@ -20,7 +21,7 @@ from sessions.evidence.trail import row_of
 PAGE = 2000
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Write the audit trail for somebody who checks it without this program."
 
     def add_arguments(self, parser: CommandParser) -> None:

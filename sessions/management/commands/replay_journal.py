@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from breakglass.domain.refusals import Refused
+from breakglass.management.plain import PlainCommand
 from sessions.gateway.rejected import ReplayRuns, Tried, retry_all
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Write down what this machine's gateways had to put aside (journal/*.rejected), each entry once."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -9,9 +9,10 @@ import sys
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from breakglass import clock
+from breakglass.management.plain import PlainCommand
 from sessions.recording.keyring import KeyUnavailable
 from sessions.services import recording_keys, rotation
 from sessions.services.rotation import Wrapped
@@ -19,7 +20,7 @@ from sessions.services.rotation import Wrapped
 EACH = 200
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Wrap the keys of all recordings anew, under the key in use. No recording is written anew."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from breakglass.management.plain import PlainCommand
 from sessions.gateway import crew
 from sessions.gateway.limits import Limits
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Run the SSH gateway until SIGTERM or Ctrl-C; live sessions are then ended and told why."
     # Nearly half of a start was Django's checks, for which every page is loaded: sessions of a crash wait for this start.
     requires_system_checks: list[str] = []

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from breakglass.management.plain import PlainCommand
 from sessions.services.recording_check import Checked, Verdict, check, check_all, check_file, find
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = "Check recordings, byte for byte, against their seals, the database and the audit trail."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -81,6 +81,7 @@ def open_kept_copy(
     except (StoreAway, KeyUnavailable) as error:
         raise refuse(RefusalCode.RECORDING_UNAVAILABLE, why=str(error)) from error
     except (OSError, RecordingDamaged) as error:
+        retention.refuse_deleted(session.recording)  # its time was over while it was read
         where = error.place if isinstance(error, RecordingDamaged) else "the kept file can't be read"
         raise refuse(RefusalCode.RECORDING_DAMAGED, where=where) from error
     data = {"session": session.label, "path": row.path, "bytes": row.bytes, "sha256": row.sha256}

@@ -94,8 +94,10 @@ def open_file(recording: Recording, path: Path) -> Opened:
 
     FileNotFoundError (ObjectMissing of the store, too) where it is nowhere; StoreAway; OSError.
     """
+    # The wrap first: where the file is still there after it, nobody had removed the wrap before.
+    wrap = keyring.read_beside(path)
     try:
-        return Opened(path, path.open("rb"), keyring.read_beside(path))
+        return Opened(path, path.open("rb"), wrap)
     except FileNotFoundError:
         # The row may be older than the file's way to the store.
         if not Recording.objects.filter(pk=recording.pk, stored_at__isnull=False).exists():
@@ -104,7 +106,8 @@ def open_file(recording: Recording, path: Path) -> Opened:
     if remote is None:
         raise StoreAway("it is in an object store that BREAKGLASS_STORAGE_URL doesn't name any more")
     name = name_of(path)
-    return Opened(path, fetch(remote, name), remote.small(name + keyring.ENDING))
+    wrap = remote.small(name + keyring.ENDING)
+    return Opened(path, fetch(remote, name), wrap)
 
 
 def fetch(remote: Remote, name: str) -> BinaryIO:

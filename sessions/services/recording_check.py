@@ -86,6 +86,21 @@ def check(recording: Recording) -> Checked:
 
 
 def _check(recording: Recording, mark: Mark | None) -> Checked:
+    """What was sealed, stored or deleted while it was looked for isn't missing: it is looked for again."""
+    found = _look(recording, mark)
+    while found.verdict in (Verdict.DAMAGED, Verdict.OPEN):
+        now = Recording.objects.select_related("session").get(pk=recording.pk)
+        if _whereabouts(now) == _whereabouts(recording):
+            break
+        recording, found = now, _look(now, mark)
+    return found
+
+
+def _whereabouts(recording: Recording) -> tuple[object, ...]:
+    return recording.state, recording.session.state, recording.stored_at, recording.local_removed_at
+
+
+def _look(recording: Recording, mark: Mark | None) -> Checked:
     name = recording.session.label
     if recording.state == RecordingState.OPEN:
         return _check_open(recording, mark)

@@ -136,6 +136,7 @@ def readable(recording: Recording, person: Person, now: datetime) -> Iterator[No
     except (StoreAway, KeyUnavailable) as error:
         raise refuse(RefusalCode.RECORDING_UNAVAILABLE, why=str(error)) from error
     except (OSError, ValueError, RecordingDamaged) as error:
+        retention.refuse_deleted(recording)  # its time was over while it was read
         where = error.place if isinstance(error, RecordingDamaged) else "the file can't be read"
         _alarm(recording, where, str(error), person, now)
         raise refuse(RefusalCode.RECORDING_DAMAGED, where=where) from error
@@ -239,7 +240,7 @@ def _commit_seal(recording: Recording, manifest: Manifest, crashed: bool, now: d
             "signature": manifest.signature,
         }
         audit.append(tag, actor=None, subject=recording.session, now=now, data=data)
-        retention.note_hold_of_playbook(recording.session, terms, now)
+        retention.hold_by_playbook(recording.session, now)
         if problem:
             _alarm(recording, "the audit trail", problem, None, now)
 

@@ -38,22 +38,18 @@ AT_ONCE = 500
 
 
 def terms_of(session: SSHSession, now: datetime) -> dict[str, Any]:
-    """What the playbook, else the installation, says of a recording that is being sealed: fields of `Recording`."""
+    """How long the playbook, else the installation, keeps a recording that is being sealed: fields of `Recording`."""
+    days = spec_of(session.grant.playbook).retention_days or settings.BREAKGLASS.retention_days
+    return {"keep_until": (session.ended_at or now) + timedelta(days=days)} if days else {}
+
+
+def hold_by_playbook(session: SSHSession, now: datetime) -> None:
+    """In the transaction of the seal: held where the playbook says so; what somebody holds already keeps their reason."""
     playbook = session.grant.playbook
-    spec = spec_of(playbook)
-    days = spec.retention_days or settings.BREAKGLASS.retention_days
-    terms: dict[str, Any] = {}
-    if days:
-        terms["keep_until"] = (session.ended_at or now) + timedelta(days=days)
-    if spec.legal_hold and session.recording.held_at is None:
-        terms["held_at"], terms["hold_reason"] = now, f"playbook {playbook.slug} v{playbook.version}"
-    return terms
-
-
-def note_hold_of_playbook(session: SSHSession, terms: dict[str, Any], now: datetime) -> None:
-    """The audit row of a hold that the playbook placed, in the transaction of the seal."""
-    if "held_at" in terms:
-        data = {"session": session.label, "reason": terms["hold_reason"]}
+    reason = f"playbook {playbook.slug} v{playbook.version}"
+    free = Recording.objects.filter(session=session, held_at=None)
+    if spec_of(playbook).legal_hold and free.update(held_at=now, hold_reason=reason):
+        data = {"session": session.label, "reason": reason}
         audit.append(AuditTag.RECORDING_HELD, actor=None, subject=session, now=now, data=data)
 
 

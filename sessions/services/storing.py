@@ -91,8 +91,8 @@ def store_recording(session_id: UUID, now: Now) -> bool:
         return False
     if _commit(recording, pieces, now()):
         return True
-    if Recording.objects.filter(pk=recording.pk, state=RecordingState.DELETED).exists():
-        holdings.remove_remote(session_id, remote)  # its time was over meanwhile
+    # Its time was over meanwhile: whoever erases what was deleted looks into the store again, and again until it is gone.
+    Recording.objects.filter(pk=recording.pk, state=RecordingState.DELETED).update(local_removed_at=None)
     return False
 
 

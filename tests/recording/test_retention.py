@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from breakglass.models import Grant, Incident
 from breakglass.services import audit, grants, incidents
 from sessions import services
 from sessions.models import Finding, Recording, Review, SSHSession
-from sessions.services import holdings, retention
+from sessions.recording import keyring
+from sessions.services import holdings, recording_check, retention, storing
 from sessions.services.holdings import store
+from sessions.services.recording_check import Verdict
 from sessions.states import RecordingState
 from tests.recording.keeping import kept_copy, local, verify
 from tests.services import stage
@@ -284,6 +287,75 @@ def test_a_hold_that_comes_between_the_look_and_the_deletion_wins(
     assert len(local(session)) == 2
 
 
+def test_a_hold_that_comes_while_it_is_sealed_keeps_its_reason(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.playbook(legal_hold=True)
+    session = stage.ended(scene, scene.granted())
+    terms_of = retention.terms_of
+
+    def late(*arguments: Any) -> Any:
+        found = terms_of(*arguments)
+        services.hold(session.pk, scene.cast.otto, "just in time", scene.now)
+        return found
+
+    monkeypatch.setattr(retention, "terms_of", late)
+    services.seal_recording(session.pk, scene.now)
+    assert (row(session).hold_reason, row(session).held_by) == ("just in time", scene.cast.otto)
+    assert tags(session).count("recording:held") == 1
+
+
+def test_what_is_deleted_while_it_is_opened_was_deleted_and_isnt_damaged(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = over(scene)
+    open_file = holdings.open_file
+
+    def late(*arguments: Any) -> Any:
+        services.delete_due(scene.now)
+        return open_file(*arguments)
+
+    monkeypatch.setattr(holdings, "open_file", late)
+    with refused(Code.RECORDING_DELETED):
+        replay(scene, session)
+    with refused(Code.RECORDING_DELETED):
+        services.open_kept_copy(session.pk, "9.1", scene.cast.vera, scene.now)
+    assert "recording:damaged" not in tags(session)
+
+
+def test_a_check_that_began_before_the_seal_or_the_deletion_finds_what_became_of_it(scene: Scene) -> None:
+    scene.playbook(**MONTH)
+    session = stage.ended(scene, scene.granted())
+    before = Recording.objects.select_related("session").get(session=session)
+    assert services.seal_recording(session.pk, scene.now)
+    assert recording_check.check(before).verdict is Verdict.INTACT
+    judged(scene, session)
+    scene.time.forward(days=31)
+    before = Recording.objects.select_related("session").get(session=session)
+    services.delete_due(scene.now)
+    assert recording_check.check(before).verdict is Verdict.DELETED
+
+
+def test_a_newer_wrap_that_goes_between_two_looks_is_known_all_the_same(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = sealed(scene)
+    path = store().sealed_path(session.pk)
+    keyring.beside(path).write_bytes(b"a newer wrap")
+    opened = Path.open
+
+    def late(self: Path, *arguments: Any, **more: Any) -> Any:
+        found = opened(self, *arguments, **more)
+        if self == path:
+            keyring.beside(path).unlink()
+        return found
+
+    monkeypatch.setattr(Path, "open", late)
+    found = holdings.open_file(row(session), path)
+    found.source.close()
+    assert found.newer_wrap == b"a newer wrap"
+
+
 # --- crashes, and the object store
 
 
@@ -338,6 +410,29 @@ def test_what_is_stored_elsewhere_is_deleted_there(
     assert list(objects(settings)) == [f"sealed/{other.pk}.cast.sealed"]
     assert last("recording:erased").data["remote_files"] == 2
     assert verify("--all")[0] == 0
+
+
+def test_what_was_sent_while_it_was_deleted_elsewhere_is_removed_all_the_same(
+    scene: Scene, server: ObjectStoreServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.empty()
+    use(settings, server.url())
+    session = over(scene)
+    send = storing._send
+
+    def slow(*arguments: Any) -> Any:
+        pieces = send(*arguments)
+        with monkeypatch.context() as elsewhere:  # on another machine, which has seen nothing in the store
+            elsewhere.setattr(holdings, "remove_remote", lambda *_: 0)
+            elsewhere.setattr(holdings, "alone", lambda **_: nullcontext(True))
+            assert services.delete_due(scene.now) == 1
+        return pieces
+
+    monkeypatch.setattr(storing, "_send", slow)
+    assert not storing.store_recording(session.pk, lambda: scene.now)
+    services.delete_due(scene.now)
+    assert not list(objects(settings))
+    assert verify(session.label)[0] == 0
 
 
 def test_what_a_store_doesnt_let_go_of_isnt_called_gone(

@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_safe
 
 from breakglass import clock
+from breakglass.domain import permissions
 from breakglass.domain.permissions import Verb
 from breakglass.models import Person
 from breakglass.queries import spec_of
@@ -20,7 +21,7 @@ from breakglass.web import live
 from breakglass.web.tags import digits
 from breakglass.web.who import can, person_of
 from sessions import queries, services
-from sessions.models import Receipt, Recording, SSHSession
+from sessions.models import Channel, Receipt, Recording, SSHSession
 from sessions.services import chat, escort
 from sessions.services.recordings import NO_ROOM_TO_SEAL
 from sessions.states import OPEN_STATES, RecordingState, SessionState
@@ -106,9 +107,9 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
     thing = queries.thing_of_session(session)
     recording: Recording | None = getattr(session, "recording", None)
     channels = list(session.channels.all())
+    may_replay = can(person, Verb.REPLAY_SESSION, thing)
     is_open = session.state in OPEN_STATES
     ready = recording is not None and recording.state in (RecordingState.SEALED, RecordingState.RECOVERED)
-    files = queries.file_operations(session)
     receipt: Receipt | None = getattr(session, "receipt", None)
     return {
         "session": session,
@@ -117,7 +118,8 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "ready": ready,
         "length": digits(timedelta(seconds=recording.seconds)) if recording is not None else "",
         "waits_for_room": recording is not None and recording.problem == NO_ROOM_TO_SEAL,
-        "may_replay": can(person, Verb.REPLAY_SESSION, thing),
+        "may_replay": may_replay,
+        **_done(session, channels, may_replay),
         **may_stop(session, person),
         "may_watch": is_open and session.kill_requested_at is None and can(person, Verb.WATCH_SESSION, thing),
         "waits": is_open and session.escort_needed and session.escort_missing_at is not None,
@@ -128,17 +130,26 @@ def _context(session: SSHSession, person: Person, now: datetime) -> dict[str, An
         "asked": asked(receipt.cause) if receipt else "",
         **hold.keeping(session, person),
         "approvals": list(session.grant.request.approvals.all()),
-        "commands": [channel for channel in channels if channel.kind in COMMANDS],
-        "files": files[:FILES_SHOWN],
-        "more_files": max(0, files.count() - FILES_SHOWN),
         "files_allowed": "sftp" in {str(kind) for kind in spec_of(session.grant.playbook).channels},
-        "others": [channel for channel in channels if channel.kind not in COMMANDS],
         "proof": f"authenticator app ({session.factor})"
         if session.factor.startswith("totp")
         else session.factor,
         "kinds": ", ".join(queries.channel_kinds(session)) or "none yet",
         "ends_at": session.grant.ends_at if is_open else None,
         "review": getattr(session.grant, "review", None),
+    }
+
+
+def _done(session: SSHSession, channels: list[Channel], may_replay: bool) -> dict[str, Any]:
+    """What was run and what was done to files: of what was recorded, so for whoever may replay it, as in the API."""
+    if not may_replay:
+        return {"who_replays": permissions.WHO_CAN[Verb.REPLAY_SESSION]}
+    files = queries.file_operations(session)
+    return {
+        "commands": [channel for channel in channels if channel.kind in COMMANDS],
+        "files": files[:FILES_SHOWN],
+        "more_files": max(0, files.count() - FILES_SHOWN),
+        "others": [channel for channel in channels if channel.kind not in COMMANDS],
     }
 
 

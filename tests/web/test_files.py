@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
+
+from breakglass import clock
 from breakglass.models import AuditEvent
+from sessions import services
+from sessions.services import ChannelFacts
 from tests.web import stage
 from tests.web.conftest import Enter
 from tests.web.stage import Scene
@@ -17,9 +22,24 @@ def test_the_page_lists_what_was_done_to_files(scene: Scene, enter: Enter) -> No
     assert "file_outside_roots" in html
     link = f"/sessions/{scene.ended_session}/files/9.1/download/"
     assert html.count("/files/9.") == 1 and link in html
-    # Who may see the session but not replay it sees the rows, and no way to the contents.
-    approver = enter("ben").get(f"/sessions/{scene.ended_session}/").content.decode()
-    assert "/srv/historian/patch.tar" in approver and link not in approver
+
+
+@pytest.mark.parametrize("which", ["ended_session", "live_session"])
+def test_names_and_commands_are_for_who_may_replay_as_in_the_api(
+    scene: Scene, enter: Enter, which: str
+) -> None:
+    session = getattr(scene, which)
+    services.save_channel(
+        session, ChannelFacts(number=7, kind="exec", opened_at=clock.now(), command="cat /etc/shadow-of-it")
+    )
+    for who, sees in (("vera", True), ("rita", True), ("otto", True), ("ben", False)):
+        client = enter(who)
+        for path in (f"/sessions/{session}/", f"/sessions/{session}/live/"):
+            html = client.get(path).content.decode()
+            assert ("shadow-of-it" in html) == sees, (who, path)
+            assert ("shown to the person of the session, a reviewer or an auditor" in html) == (not sees)
+            if which == "ended_session":
+                assert ("/srv/historian/patch.tar" in html) == sees, (who, path)
 
 
 def test_the_kept_copy_comes_as_a_file_and_is_audited(scene: Scene, enter: Enter) -> None:

@@ -54,7 +54,13 @@ class PersonForm(StepUpForm):
         ),
         error_messages={"required": "Choose a user name."},
     )
-    email = forms.EmailField(label="Mail", required=False, max_length=254, help_text="Where notices go.")
+    email = forms.EmailField(
+        label="Mail",
+        required=False,
+        max_length=254,
+        help_text="Where notices go.",
+        widget=forms.TextInput(attrs={"inputmode": "email", "autocomplete": "off", "autocapitalize": "none"}),
+    )
     vendor = forms.CharField(
         label="Company",
         required=False,

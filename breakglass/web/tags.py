@@ -98,10 +98,14 @@ def digits(delta: timedelta) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def until(context: dict[str, Any], moment: datetime | None, over: str = "0:00") -> SafeString | str:
-    """A countdown to `moment`, kept by the server's clock."""
+def until(
+    context: dict[str, Any], moment: datetime | None, says: str = "left", over: str = ""
+) -> SafeString | str:
+    """A countdown to `moment`, kept by the server's clock. Beside it stand `{% unit says %}`, what it counts to, and
+    `{% nearly moment says %}`; when it is over the face says so in a word, and the others are gone."""
     if moment is None:
         return ""
+    over = over or NEARLY.get(says, NEARLY["left"])[2]
     left = moment - _now(context)
     face = digits(left) if left > timedelta(0) else over
     return format_html(
@@ -114,23 +118,30 @@ def until(context: dict[str, Any], moment: datetime | None, over: str = "0:00") 
     )
 
 
-# What is said beside a clock within its last ten minutes, and within its last, by what it counts to; kept by clock.js.
+# What is said beside a clock within its last ten minutes, within its last, and on its face from then on, by what it counts
+# to; kept by clock.js.
 SOON, LAST = 600, 60
 NEARLY = {
-    "": ("ends soon", "ends within a minute"),
-    "until it lapses": ("about to lapse", "lapses within a minute"),
-    "to log in": ("use it soon", "use it within a minute"),
+    "left": ("ends soon", "ends in under a minute", "ended"),
+    "until it lapses": ("about to lapse", "lapses in under a minute", "lapsed"),
+    "until you may": ("soon", "in under a minute", "now"),
+    "until more people are woken": ("", "", "now"),
+    "to log in": ("use it soon", "use it in under a minute", "too old"),
 }
-# Nothing ends with these.
-NO_END = frozenset({"until more people are woken"})
+
+
+@register.simple_tag
+def unit(says: str = "left") -> SafeString:
+    """What a clock counts to, as long as it counts."""
+    return format_html("<span data-unit>{}</span>", says)
 
 
 @register.simple_tag(takes_context=True)
 def nearly(context: dict[str, Any], moment: datetime | None, says: str = "") -> SafeString | str:
     """How near the end is, in words beside its clock; empty while it is far, or past. `says`: what the clock counts to."""
-    if moment is None or says in NO_END:
+    soon, last, _ = NEARLY.get(says, NEARLY["left"])
+    if moment is None or not soon:
         return ""
-    soon, last = NEARLY.get(says, NEARLY[""])
     left = (moment - _now(context)).total_seconds()
     word = "" if left <= 0 or left > SOON else last if left <= LAST else soon
     return format_html(
@@ -180,10 +191,12 @@ def at(context: dict[str, Any], moment: datetime | None) -> SafeString | str:
 
 @register.simple_tag
 def stamp(moment: datetime) -> SafeString:
-    """A moment to the second, with its day, for records."""
+    """A moment to the second, with its day, for records; as `at`, in the reader's zone with UTC on hover."""
     return format_html(
-        '<time class="nowrap" datetime="{}">{} UTC</time>',
+        '<time class="nowrap" datetime="{}" title="{}" data-at="{}" data-exact>{} UTC</time>',
         moment.isoformat(timespec="microseconds"),
+        _utc(moment),
+        _milliseconds(moment),
         f"{moment:%d %b %H:%M:%S}",
     )
 

@@ -160,9 +160,9 @@ def test_a_wrong_address_isnt_sent_back(scene: Scene, enter: Enter) -> None:
     [
         (601, "left", ""),
         (599, "left", "ends soon"),
-        (59, "left", "ends within a minute"),
+        (59, "left", "ends in under a minute"),
         (599, "until it lapses", "about to lapse"),
-        (30, "until it lapses", "lapses within a minute"),
+        (30, "until it lapses", "lapses in under a minute"),
         (-1, "left", ""),
     ],
 )

@@ -40,13 +40,14 @@
     return Math.floor(seconds / 86400) + " days";
   }
 
-  function spoken(seconds) {
+  function spoken(seconds, face) {
     var minutes = Math.ceil(seconds / 60);
-    return minutes === 1 ? "1 minute left" : minutes + " minutes left";
+    return seconds <= 0 ? face : seconds <= 60 ? "less than a minute left" : minutes + " minutes left";
   }
 
   /* Countdowns: <time data-until="MS"> inside .clock or a li of the strip, which change colour near the end. */
-  var announced = {};
+  var announced = new Set();
+  var MOST = 400;
 
   function countdown(element) {
     var until = Number(element.dataset.until);
@@ -59,24 +60,44 @@
     if (!holder) { return; }
     holder.classList.toggle("soon", seconds <= 600 && seconds > 60);
     holder.classList.toggle("last", seconds <= 60);
-    announce(holder.dataset.clock, until, seconds);
+    var unit = holder.querySelector("[data-unit]");
+    if (unit && unit.hidden !== (seconds <= 0)) { unit.hidden = seconds <= 0; }
+    announce(holder.dataset.clock, until, seconds, text);
     if (seconds <= 0 && !holder.dataset.rang) {
       holder.dataset.rang = "1";
       wake();
     }
   }
 
-  function announce(name, until, seconds) {
-    var region = document.getElementById("said-clock");
-    var step = seconds <= 60 ? 60 : seconds <= 300 ? 300 : seconds <= 600 ? 600 : 0;
+  /* Said aloud: when ten, five and one minutes are left, and when it is over; each once, and only what passes while the
+     page is read: what a page shows at first is read with the page. Several at once are one sentence, and the last minute
+     alone interrupts. */
+  var due = [];
+  var began = false;
+
+  function announce(name, until, seconds, face) {
+    var step = seconds <= 0 ? "over" : seconds <= 60 ? 60 : seconds <= 300 ? 300 : seconds <= 600 ? 600 : 0;
     var key = name + until + step;
-    if (!region || !name || !step || seconds <= 0 || announced[key]) { return; }
-    announced[key] = true;
-    region.textContent = name + ": " + spoken(seconds);
+    if (!name || !step || announced.has(key)) { return; }
+    announced.add(key);
+    /* A page that stays open for weeks forgets the oldest, which are long over. */
+    if (announced.size > MOST) { announced.delete(announced.values().next().value); }
+    if (began) { due.push({ seconds: seconds, says: name + ": " + spoken(seconds, face) }); }
+  }
+
+  function speak() {
+    began = true;
+    if (!due.length) { return; }
+    due.sort(function (one, other) { return one.seconds - other.seconds; });
+    var region = document.getElementById(due[0].seconds <= 60 ? "said-clock" : "said");
+    var more = due.length > 2 ? ", and " + (due.length - 2) + " more" : "";
+    if (region) { region.textContent = due.slice(0, 2).map(function (one) { return one.says; }).join("; ") + more; }
+    due = [];
   }
 
   /* Words beside a clock: colour alone says nothing. */
   function nearly(element) {
+    if (!element.dataset.nearly) { return; }
     var seconds = (Number(element.dataset.nearly) - now()) / 1000;
     var text = seconds <= 0 || seconds > 600 ? "" : seconds <= 60 ? element.dataset.last : element.dataset.soon;
     if (element.textContent !== text) { element.textContent = text; }
@@ -93,6 +114,7 @@
         element.textContent = text;
       }
     });
+    speak();
   }
 
   /* A moment in the reader's own zone; the title keeps UTC. Where the zone is UTC the page has it right already. */
@@ -103,7 +125,9 @@
     var today = new Date(now());
     var same = at.toDateString() === today.toDateString();
     var how = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZoneName: "short" };
-    if (!same) { how.day = "2-digit"; how.month = "short"; }
+    var exact = "exact" in element.dataset;
+    if (exact) { how.second = "2-digit"; }
+    if (!same || exact) { how.day = "2-digit"; how.month = "short"; }
     element.textContent = at.toLocaleString("en-GB", how);
   }
 

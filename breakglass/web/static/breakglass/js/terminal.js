@@ -121,7 +121,8 @@
     if (!milliseconds) { return; }
     var time = clock.querySelector("time");
     time.dataset.until = String(milliseconds);
-    time.dataset.over = "over";
+    time.dataset.over = "ended";
+    clock.querySelector("[data-nearly]").dataset.nearly = String(milliseconds);
     time.title = new Date(milliseconds).toUTCString();
     clock.hidden = false;
   }

@@ -8,6 +8,7 @@
   var wall = document.getElementById("main");
   var lost = document.getElementById("lost");
   var clock = document.getElementById("wall-clock");
+  var zone = document.getElementById("wall-zone");
 
   function show(facts) {
     document.querySelectorAll("[data-screen]").forEach(function (element) {
@@ -41,9 +42,14 @@
   }
 
   function tick() {
+    /* The room's own time, UTC on hover. */
     var now = new Date(window.breakglassNow());
-    var face = now.toISOString().slice(11, 16);
-    if (clock.textContent !== face) { clock.textContent = face; }
+    var face = now.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+    if (clock.textContent === face) { return; }
+    clock.textContent = face;
+    clock.dateTime = now.toISOString();
+    clock.title = now.toISOString().slice(11, 16) + " UTC";
+    zone.textContent = now.toLocaleTimeString("en-GB", { timeZoneName: "short" }).split(" ").slice(1).join(" ");
   }
 
   setInterval(tick, 1000);

@@ -89,8 +89,8 @@ def claimed(standing: Claim) -> Refused:
 
 
 def _lock_open(review: Review, person: Person) -> Review:
-    locked = Review.objects.select_for_update(no_key=True, of=("self",)).select_related("claimed_by")
-    row = locked.get(pk=review.pk)
+    # Nothing is joined: after a wait PostgreSQL gives the new row beside what was joined to the old one.
+    row = Review.objects.select_for_update(no_key=True).get(pk=review.pk)
     if row.state != ReviewState.DUE or row.reviewer_id == person.pk:
         raise refuse(RefusalCode.REVIEW_NOT_DUE, why="you have signed it, or others have")
     return row

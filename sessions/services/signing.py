@@ -38,8 +38,7 @@ def sign_review(
     _refuse_unfinished(review)
     proof = step_up.verify(person, ACTION, review.pk, answer, now)
     with transaction.atomic():
-        rows = Review.objects.select_for_update(no_key=True, of=("self",)).select_related("claimed_by")
-        locked = rows.get(pk=review.pk)
+        locked = Review.objects.select_for_update(no_key=True).get(pk=review.pk)
         _refuse_signed(locked, person)
         claims.refuse_others(locked, person, now)
         first = locked.needs_second and locked.reviewer_id is None

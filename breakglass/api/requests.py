@@ -100,9 +100,11 @@ class DecisionIn(Input):
 
 
 class OverrideIn(Input):
-    """`otp` is a fresh code of your second factor. The reason is told to everybody."""
+    """`otp` is a fresh code of your second factor. The reason is told to everybody. With `number`, the two digits that the
+    requester sees, it counts only where they fit."""
 
     otp: str = Field(default="", max_length=64)
+    number: int | None = Field(default=None, ge=0, le=99)
     reason: str = Field(default="", max_length=2000)
 
 
@@ -184,7 +186,7 @@ def override_request(request: HttpRequest, ref: str, body: OverrideIn) -> dict[s
     """Decide alone, as a supervisor, once nobody has answered for as long as the playbook says. Everybody is told, and two
     reviewers judge it."""
     person, now = person_of(request), clock.now()
-    done = override.decide(_id(ref), person, body.otp, body.reason, now)
+    done = override.decide(_id(ref), person, body.otp, body.reason, now, number=body.number)
     return detail(person, done.pk, now)
 
 

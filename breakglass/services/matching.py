@@ -37,7 +37,9 @@ def refuse_mismatch(request: AccessRequest, person: Person, number: int | None) 
 def wrong_picks(request: AccessRequest, person: Person) -> int:
     """How often this person gave a wrong number for this request, as the trail has it."""
     rows = AuditEvent.objects.filter(
-        subject=audit.name_of(request), actor=f"person:{person.pk}", tag=AuditTag.APPROVAL_REFUSED
+        subject=audit.name_of(request),
+        actor=f"person:{person.pk}",
+        tag__in=[AuditTag.APPROVAL_REFUSED, AuditTag.OVERRIDE_REFUSED],
     )
     code = str(RefusalCode.MATCH_NUMBER_WRONG)
     return sum(row.data.get("refusal") == code for row in rows)

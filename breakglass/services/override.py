@@ -31,7 +31,7 @@ from breakglass.queries import (
     spec_of,
     thing_of_request,
 )
-from breakglass.services import approvals, audit, extensions, grants, notices, requests, step_up
+from breakglass.services import approvals, audit, extensions, grants, matching, notices, requests, step_up
 from breakglass.services.step_up import Answer, FactorProof
 
 MOST_REASON = 2000
@@ -41,12 +41,15 @@ LOOKED_AT = 500
 SOONEST_REVIEW = timedelta(hours=1)
 
 
-def decide(request_id: UUID, person: Person, answer: Answer, reason: str, now: datetime) -> AccessRequest:
+def decide(
+    request_id: UUID, person: Person, answer: Answer, reason: str, now: datetime, *, number: int | None = None
+) -> AccessRequest:
     """A supervisor says yes alone: the grant is issued, or made longer, in the same transaction, and everybody is told.
+    `number`: what they say that the requester sees, as for an approval.
 
     Raises Refused (audited): `own_request` first of all, `not_allowed` for who is no supervisor, `already_decided`,
     `override_not_offered`, `override_too_early`, `override_blocked`, `request_lapsed`, `request_not_pending`, `locked`,
-    `reason_missing`, whatever the second factor says, and what stands against the request now.
+    `reason_missing`, `match_number_wrong`, whatever the second factor says, and what stands against the request now.
     """
     request = _requests().filter(pk=request_id).first()
     if request is None or not may(actor_of(person), Verb.SEE_REQUEST, thing_of_request(request)):
@@ -54,9 +57,10 @@ def decide(request_id: UUID, person: Person, answer: Answer, reason: str, now: d
     reason, began = plain(reason, MOST_REASON).strip(), clock.monotonic()
     try:
         _refuse_unfit(request, person, reason, now)
+        matching.refuse_mismatch(request, person, number)
         proof = step_up.verify(person, ACTION, request_id, answer, now)
         with transaction.atomic():
-            return _commit(request_id, person, proof, reason, now, began)
+            return _commit(request_id, person, proof, reason, now, began, matched=number is not None)
     except Refused as refused:
         audit.record_refusal(AuditTag.OVERRIDE_REFUSED, refused, actor=person, subject=request, now=now)
         raise
@@ -202,7 +206,14 @@ def _refuse_unfit(request: AccessRequest, person: Person, reason: str, now: date
 
 
 def _commit(
-    request_id: UUID, person: Person, proof: FactorProof, reason: str, now: datetime, began: float
+    request_id: UUID,
+    person: Person,
+    proof: FactorProof,
+    reason: str,
+    now: datetime,
+    began: float,
+    *,
+    matched: bool,
 ) -> AccessRequest:
     locked = AccessRequest.objects.select_for_update(no_key=True, of=("self",))
     request = locked.select_related("playbook", "requester", "incident").get(pk=request_id)
@@ -222,7 +233,7 @@ def _commit(
         raise refuse(RefusalCode.ALREADY_DECIDED) from None
     AccessRequest.objects.filter(pk=request.pk).update(is_override=True)
     request.is_override = True
-    data = {"request": request.label, "reason": reason, "factor": proof.name}
+    data = {"request": request.label, "reason": reason, "factor": proof.name, "matched": matched}
     waited = {"waited_seconds": int((now - request.submitted_at).total_seconds())}
     audit.append(AuditTag.OVERRIDE_GIVEN, actor=person, subject=request, now=now, data=data | waited)
     if not requests.advance(request, RequestState.APPROVED, by=person, now=now, data={"override": True}):

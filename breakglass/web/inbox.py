@@ -44,7 +44,7 @@ class DecisionForm(StepUpForm):
         super().__init__(data, person=person, action="approve", subject=ask.pk)
         self.wants_number = ask.match_number is not None
         if self.wants_number:
-            self.fields["number"] = _number_field(ask, matching.choices(ask, person))
+            self.fields["number"] = number_field(ask, matching.choices(ask, person))
             self.fields["number"].required = self.data.get("verdict") != "deny"
 
 
@@ -113,8 +113,8 @@ def _decide(
     return redirect("request", ask.id)
 
 
-def _number_field(ask: AccessRequest, choices: tuple[int, ...]) -> forms.Field:
-    """Three to pick from; two digits to type once a wrong one was picked."""
+def number_field(ask: AccessRequest, choices: tuple[int, ...]) -> forms.Field:
+    """What the requester sees: three to pick from; two digits to type once a wrong one was picked."""
     who = ask.requester.get_full_name()
     if choices:
         return forms.ChoiceField(

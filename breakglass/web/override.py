@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -14,8 +15,10 @@ from django.views.decorators.http import require_http_methods
 from breakglass import clock, queries
 from breakglass.domain.permissions import Verb
 from breakglass.domain.refusals import Refusal, RefusalCode, Refused
-from breakglass.services import override
+from breakglass.models import AccessRequest, Person
+from breakglass.services import matching, override
 from breakglass.web.cards import card_of
+from breakglass.web.inbox import number_field
 from breakglass.web.step_up import StepUpForm
 from breakglass.web.who import demand, person_of
 
@@ -29,6 +32,12 @@ class OverrideForm(StepUpForm):
         error_messages={"required": "Say why nobody else decides, in a sentence."},
     )
 
+    def __init__(self, data: Any, person: Person, ask: AccessRequest) -> None:
+        super().__init__(data, person=person, action=override.ACTION, subject=ask.pk)
+        self.wants_number = ask.match_number is not None
+        if self.wants_number:
+            self.fields["number"] = number_field(ask, matching.choices(ask, person))
+
 
 @sensitive_post_parameters("code")
 @require_http_methods(["GET", "POST"])
@@ -39,12 +48,18 @@ def request_override(request: HttpRequest, request_id: UUID) -> HttpResponse:
     demand(person, Verb.OVERRIDE_REQUEST, queries.thing_of_request(ask))
     closed = override.objection(ask, person, now)
     sent = request.POST if request.method == "POST" else None
-    form = OverrideForm(sent, person=person, action=override.ACTION, subject=ask.id)
+    form = OverrideForm(sent, person, ask)
     refused: Refusal | None = None
     if sent is not None and form.is_valid():
         try:
-            done = override.decide(ask.id, person, form.answer, form.cleaned_data["reason"], now)
+            said = form.cleaned_data
+            number = int(said["number"]) if said.get("number") else None
+            done = override.decide(ask.id, person, form.answer, said["reason"], now, number=number)
         except Refused as no:
+            if no.refusal.code is RefusalCode.MATCH_NUMBER_WRONG:
+                # From now on it is typed: the form that comes back offers nothing to pick from.
+                form = OverrideForm(sent, person, ask)
+                form.is_valid()
             refused = _beside_its_field(form, no.refusal)
         else:
             name = ask.requester.get_full_name()
@@ -71,7 +86,7 @@ def request_override(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 def _beside_its_field(form: OverrideForm, no: Refusal) -> Refusal | None:
     code = "otp" in no.needs or no.code is RefusalCode.THROTTLED
-    about = "code" if code else "reason" if "reason" in no.needs else ""
+    about = "code" if code else next((name for name in ("reason", "number") if name in no.needs), "")
     if not about:
         return no
     form.add_error(about, f"{no.message} {no.help}".strip())

@@ -82,6 +82,31 @@ def test_an_approver_kills_a_session(house: House) -> None:
     shell.expect("your access was withdrawn")
 
 
+def test_somebody_beside_a_session_is_read_in_it(house: House) -> None:
+    house.grant()
+    shell = house.prompt()
+    ada = {"user": "ada", "key": house.ada.key}
+    said = house.run("say S-1 is that the right disk?", code=house.ada.code(), **ada)
+    assert said.stdout == b"Said beside S-1.\n", said.stderr
+    shell.expect("is that the right disk")
+    none = house.run("say S-99 hello", user="rita")
+    assert none.returncode == 1 and b"[not_found]" in none.stderr
+
+
+def test_a_playbook_that_asks_for_a_factor_gets_one_from_whoever_kills_here(house: House) -> None:
+    house.grant(kill_needs_factor=True)
+    shell = house.prompt()
+    child = console(house, house.ada, "kill S-1 --reason 'looks wrong'")
+    child.expect("One-time code to end S-1: ")
+    child.sendline("000000")
+    child.expect("second_factor_wrong")
+    child = console(house, house.ada, "kill S-1 --reason 'looks wrong'")
+    child.expect("One-time code to end S-1: ")
+    child.sendline(house.ada.code())
+    child.expect("S-1 is being ended")
+    shell.expect("your access was withdrawn")
+
+
 def test_a_disabled_person_can_do_nothing_at_an_open_console(house: House) -> None:
     menu = house.shell(user="rita")
     menu.expect("breakglass> ")

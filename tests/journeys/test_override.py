@@ -126,6 +126,9 @@ def decides_alone(stack: Stack, sam: Page, ask: dict[str, Any]) -> None:
     sound(sam, "override desk dark")
     sam.set_viewport_size(PHONE)  # type: ignore[arg-type]
     sam.emulate_media(color_scheme="light")
+    # They talk: Rita says the number that her page shows.
+    number = str(stack.call("rita", "GET", f"requests/{ask['id']}").body["match_number"])
+    sam.get_by_role("radio", name=number, exact=True).check()
     sam.get_by_label("Why do you decide alone?").fill(REASON)
     sam.get_by_label("Code of your authenticator app").fill("000000")
     sam.get_by_role("button", name="Decide alone: give access").click()

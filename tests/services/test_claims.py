@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +14,8 @@ from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import Grant, Notice
 from breakglass.services import grants, people
 from sessions import services
+from sessions.gateway.commands import beside
+from sessions.gateway.commands.talk import Answer, Talk
 from sessions.models import Review
 from sessions.services import claims
 from sessions.states import CLAIM_LASTS
@@ -149,3 +153,23 @@ def test_a_claim_and_a_signature_at_once_are_one_after_the_other(committed: Scen
     )
     assert Grant.objects.filter(pk=review.grant_id, reviewed_at__isnull=False).exists() is (state == "signed")
     assert holder(committed, review) == (None if state == "signed" else "nora")
+
+
+@pytest.mark.usefixtures("frozen")
+def test_the_console_lists_what_waits_and_whose_it_is(scene: Scene, review: Review) -> None:
+    """`ssh PERSON@GATEWAY reviews`: the same reads as the page, without a page."""
+    Review.objects.filter(pk=review.pk).update(needs_second=True)
+    claims.claim(review.pk, scene.cast.nora, scene.now)
+
+    def listed(who: str) -> Answer:
+        talk = SimpleNamespace(person=lambda: getattr(scene.cast, who))
+        return beside.reviews(cast(Talk, talk), Namespace())
+
+    seen = listed("vera")
+    assert [row["id"] for row in seen.data["reviews"]] == [review.pk]
+    assert "Rita Romero, historian-down" in seen.text
+    assert "of an override, two sign, Nora Lindqvist has it" in seen.text
+    assert "you have it" in listed("nora").text
+    for who in ("rita", "ada", "otto"):
+        assert listed(who).data["reviews"] == [], who
+    assert listed("rita").text == "No review waits for you.\n"

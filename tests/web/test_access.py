@@ -81,7 +81,7 @@ TABLE = [
     Row("GET", "/requests/{half}/override/", "            302 404 403 403 200 403 403 403"),
     # Two minutes old, and its playbook allows none.
     Row("POST", "/requests/{half}/override/", "           302 404 403 403 403 403 403 403",
-        {"reason": "Nobody answers", "code": CODE}),
+        {"reason": "Nobody answers", "code": CODE, "number": NUMBER}),
     Row("POST", "/requests/{half}/withdraw/", "           302 404 302 403 403 403 403 403"),
     Row("GET", "/inbox/", "                               302 403 403 200 200 403 403 403"),
     Row("GET", "/inbox/live/", "                          302 403 403 200 200 403 403 403"),

@@ -9,7 +9,7 @@ import pytest
 
 from breakglass import clock
 from breakglass.models import AccessRequest, Grant, Notice
-from breakglass.services import people
+from breakglass.services import matching, people
 from sessions.models import Review
 from tests.web import stage
 from tests.web.conftest import Enter
@@ -46,7 +46,7 @@ def test_it_is_not_offered_before_its_time(scene: Scene, enter: Enter) -> None:
     assert link not in sam.get("/inbox/").content.decode()
     page = sam.get(link).content.decode()
     assert "nobody decides alone before" in page and "until you may" in page and "<textarea" not in page
-    answer = sam.post(link, {"reason": REASON, "code": stage.fresh_code("sam", clock.now())})
+    answer = sam.post(link, _yes(scene.pending))
     assert answer.status_code == 409 and AccessRequest.objects.get(pk=scene.pending).state == "pending"
 
 
@@ -55,10 +55,12 @@ def test_it_says_how_loud_it_is_and_does_it(silent: UUID, enter: Enter) -> None:
     page = sam.get(link).content.decode()
     assert "You decide alone. This is loud:" in page and "Two reviewers" in page and "Ada Novak" in page
     code = stage.fresh_code("sam", clock.now())
-    short = sam.post(link, {"reason": "busy", "code": code})
+    number = stage.number(silent)
+    short = sam.post(link, {"reason": "busy", "code": code, "number": number})
     assert short.status_code == 422 and b"10 characters" in short.content
-    assert sam.post(link, {"reason": REASON}).status_code == 422
-    done = sam.post(link, {"reason": REASON, "code": code}, follow=True).content.decode()
+    assert sam.post(link, {"reason": REASON, "number": number}).status_code == 422
+    assert b"Pick the number" in sam.post(link, {"reason": REASON, "code": code}).content
+    done = sam.post(link, {"reason": REASON, "code": code, "number": number}, follow=True).content.decode()
     assert "Sam Whitfield decided alone: an override" in done
     ask = AccessRequest.objects.get(pk=silent)
     assert (ask.state, ask.is_override) == ("approved", True)
@@ -69,12 +71,30 @@ def test_it_says_how_loud_it_is_and_does_it(silent: UUID, enter: Enter) -> None:
     assert b"approved already" in sam.get(link).content or b"decided on this request" in sam.get(link).content
 
 
+def test_a_wrong_number_lets_nobody_in_and_uses_no_code_up(silent: UUID, enter: Enter) -> None:
+    """As for an approval: the supervisor calls who asks, or they don't mean the same request."""
+    sam, link = enter("sam"), f"/requests/{silent}/override/"
+    right, ask = int(stage.number(silent)), AccessRequest.objects.get(pk=silent)
+    name = ask.requester.get_full_name()
+    assert f"Which number does {name} see?" in sam.get(link).content.decode()
+    wrong = next(one for one in matching.choices(ask, stage.person("sam")) if one != right)
+    said = sam.post(link, _yes(silent) | {"number": str(wrong)})
+    assert said.status_code == 422 and b"the number that the requester sees" in said.content
+    assert AccessRequest.objects.get(pk=silent).state == "pending"
+    assert f"Type the number that {name} sees" in sam.get(link).content.decode()
+    assert sam.post(link, _yes(silent)).status_code == 302
+
+
+def _yes(request_id: UUID) -> dict[str, str]:
+    code = stage.fresh_code("sam", clock.now())
+    return {"reason": REASON, "code": code, "number": stage.number(request_id)}
+
+
 def test_while_it_runs_every_page_of_who_looks_after_the_house_says_so(silent: UUID, enter: Enter) -> None:
     words = "Sam Whitfield decided alone"
     assert words not in enter("otto").get("/playbooks/").content.decode()
     assert enter("sam").get("/waiting/").json()["waiting"] == 1
-    alone = {"reason": REASON, "code": stage.fresh_code("sam", clock.now())}
-    assert enter("sam").post(f"/requests/{silent}/override/", alone).status_code == 302
+    assert enter("sam").post(f"/requests/{silent}/override/", _yes(silent)).status_code == 302
     for who in ALARMS:
         page = enter(who).get("/playbooks/").content.decode()
         assert words in page and "not logged in" in page and f"/requests/{silent}/" in page, who
@@ -86,8 +106,7 @@ def test_while_it_runs_every_page_of_who_looks_after_the_house_says_so(silent: U
 
 def test_the_notice_asks_again_by_itself_and_goes_with_the_grant(silent: UUID, enter: Enter) -> None:
     otto = enter("otto")
-    alone = {"reason": REASON, "code": stage.fresh_code("sam", clock.now())}
-    enter("sam").post(f"/requests/{silent}/override/", alone)
+    enter("sam").post(f"/requests/{silent}/override/", _yes(silent))
     rows = otto.get("/alarms/").content.decode()
     seen = rows.partition('name="seen" value="')[2][:16]
     assert otto.get("/alarms/", {"seen": seen}).status_code == 204

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from breakglass.domain.refusals import RefusalCode, Refused, refusal
 from breakglass.domain.text import visible
-from sessions.gateway.commands import asking, deciding, ending, looking
+from sessions.gateway.commands import asking, beside, deciding, ending, looking
 from sessions.gateway.commands.talk import Answer, Command, Talk, Words, Wrong, as_json
 from sessions.gateway.relay import printable
 
@@ -45,7 +45,7 @@ def _help_words() -> Words:
 
 _ALL = (
     looking.STATUS, looking.PLAYBOOKS, asking.REQUEST, asking.WITHDRAW, deciding.APPROVE, deciding.DENY, asking.EXTEND,
-    ending.END, looking.SESSIONS, ending.FREEZE, ending.UNFREEZE, ending.KILL, looking.KNOWN_HOSTS, Command(_help_words(), help_),
+    ending.END, looking.SESSIONS, beside.SAY, beside.REVIEWS, ending.FREEZE, ending.UNFREEZE, ending.KILL, looking.KNOWN_HOSTS, Command(_help_words(), help_),
 )  # fmt: skip
 COMMANDS: dict[str, Command] = {command.name: command for command in _ALL}
 

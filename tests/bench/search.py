@@ -1,8 +1,10 @@
 """`python -m tests.bench.search [--json FILE]`: searching in 10,000 recordings, as the page answers while one types.
 
-What is measured is the whole answer: the login looked up, the form, the search, its row in the audit trail, the HTML. Each
-question is asked by an auditor, who sees everything, and by a responder, who sees a third. On the embedded database, and on
-PostgreSQL where that is installed.
+What is measured is the whole answer: the login looked up, the form, the search, the note for the audit trail, the HTML; the time that was
+waited, and beside it the processor's time of the process that answers (the database's own isn't in it where that is a server), which says
+more on a busy machine. Each question is asked by an auditor, who sees everything, by a responder, who sees a third, and by an
+approver, who sees the facts of every session and nothing that was recorded: thousands of texts hold the word, and not one is theirs to
+read. On the embedded database, and on PostgreSQL where that is installed.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ QUESTIONS = {
     "a path": "/etc/ssh/sshd_config",
     "a rare word": "kangaroo7777",
     "a phrase": '"permission denied"',
+    "words never together": "uptime vi systemctl",
     "a person": "rita",
     "nothing": "zyzzyva",
     "narrowed to a week": "systemctl&since=2026-06-01&until=2026-06-07",
@@ -45,6 +48,9 @@ SHOWN = (
     "Permission denied", "active (running) since Mon", "connection to plc-07 timed out", "total 48", "ERROR queue full",
     "Filesystem 1K-blocks Used Available", "LISTEN 0 128 0.0.0.0:22", "PermitRootLogin no", "drwxr-xr-x 2 root root 4096",
 )  # fmt: skip
+
+
+WHO = {"otto": "all", "rita": "a third", "ada": "facts"}
 
 
 def main() -> None:
@@ -94,7 +100,7 @@ def measure(sessions: int) -> dict[str, Any]:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
     found: dict[str, Any] = {"sessions": sessions, "rows": rows, "filled": time.monotonic() - begun}
-    for who in ("otto", "rita"):
+    for who in WHO:
         found[who] = {name: asked(who, question) for name, question in QUESTIONS.items()}
     return found
 
@@ -173,17 +179,20 @@ def asked(who: str, question: str) -> dict[str, float]:
     session["otp_device_id"] = TotpFactor.objects.get(user=person).persistent_id
     session.save()
     ask(client, question)  # the first of a process loads templates
-    taken = []
+    taken, worked = [], []
     for _ in range(TIMES):
-        begun = time.perf_counter()
+        begun, busy = time.perf_counter(), time.process_time()
         answer = ask(client, question)
         taken.append((time.perf_counter() - begun) * 1000)
+        worked.append((time.process_time() - busy) * 1000)
         assert answer.status_code == 200, answer.status_code
     taken.sort()
+    worked.sort()
     hits = answer.content.count(b"data-hit")
     return {
         "p50": taken[len(taken) // 2],
         "p99": taken[min(len(taken) - 1, int(len(taken) * 0.99))],
+        "cpu": worked[len(worked) // 2],
         "hits": hits,
     }
 
@@ -199,22 +208,16 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         f"searching {one['sessions']} recordings ({one['rows']} texts), as typed; ms for the whole answer; wanted: p99 under {WANTED:.0f}"
     ]
-    lines.append(
-        f"{'':22}" + "".join(f"{name + ', ' + who:>28}" for name in found for who in ("all", "a third"))
-    )
+    lines.append(f"{'':22}" + "".join(f"{f'{name}, {sees}':>34}" for name in found for sees in WHO.values()))
     for question in QUESTIONS:
-        cells = []
-        for numbers in found.values():
-            for who in ("otto", "rita"):
-                cell = numbers[who][question]
-                cells.append(f"p50 {cell['p50']:6.1f}  p99 {cell['p99']:6.1f}".rjust(28))
-        lines.append(f"{question:22}" + "".join(cells))
+        cells = [numbers[who][question] for numbers in found.values() for who in WHO]
+        said = [f"p50 {cell['p50']:5.1f} p99 {cell['p99']:5.1f} CPU {cell['cpu']:5.1f}" for cell in cells]
+        lines.append(f"{question:22}" + "".join(text.rjust(34) for text in said))
     worst = {
-        name: max(cell["p99"] for who in ("otto", "rita") for cell in one[who].values())
-        for name, one in found.items()
+        name: max(cell["p99"] for who in WHO for cell in one[who].values()) for name, one in found.items()
     }
-    said = [f"{name} {most:.0f} ms: {'yes' if most <= WANTED else 'NO'}" for name, most in worst.items()]
-    return "\n".join([*lines, "worst p99: " + "; ".join(said)])
+    verdict = [f"{name} {most:.0f} ms: {'yes' if most <= WANTED else 'NO'}" for name, most in worst.items()]
+    return "\n".join([*lines, "worst p99: " + "; ".join(verdict)])
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
+from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.message import harmless_line
 from breakglass.domain.notice_kinds import KINDS, BadAddress, kind_of
@@ -43,14 +46,38 @@ def add(person: Person, name: str, address: str, now: datetime) -> NoticeRoute:
 
 def checked(person: Person, name: str, address: str) -> Fit:
     """That a way may be added, by a process of its own that takes seconds: never in a transaction, which would hold up
-    whoever writes. Raises Refused `bad_input`."""
+    whoever writes. Raises Refused `bad_input`, `throttled`."""
     name = one_line(visible(name), 64)
     address = address.strip()
     _refuse_unfit(person, name, address)
+    _tries.refuse_more(person)
     problem = courier.deliver(Letter("new", address, check=True))
     if problem:
         raise _unfit(problem, "address")
     return Fit(name, address)
+
+
+class _Tries:
+    """Each look at an address is a process of its own for seconds: a few a minute and person, in this process."""
+
+    MOST: Final = 5
+    SECONDS: Final = 60.0
+
+    def __init__(self) -> None:
+        self._at: dict[UUID, deque[float]] = {}
+
+    def refuse_more(self, person: Person) -> None:
+        """Counts this one. Raises Refused `throttled`."""
+        moment = clock.monotonic()
+        for known in [who for who, at in self._at.items() if moment - at[-1] > self.SECONDS]:
+            del self._at[known]
+        mine = self._at.setdefault(person.pk, deque(maxlen=self.MOST))
+        if len(mine) == self.MOST and moment - mine[0] < self.SECONDS:
+            raise refuse(RefusalCode.THROTTLED, seconds=int(self.SECONDS - (moment - mine[0])) + 1)
+        mine.append(moment)
+
+
+_tries = _Tries()
 
 
 def write(person: Person, fit: Fit, now: datetime) -> NoticeRoute:

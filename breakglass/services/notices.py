@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -88,10 +89,11 @@ def deliver_due(now: datetime) -> int:
         while True:
             passed = clock.monotonic() - began
             moment = now + timedelta(seconds=int(passed))
-            last = _begin(under_way, rounds, moment) if passed < LONGEST_PASS else 0
-            last += _hear(under_way)
-            sent += last
-            if not under_way and (not last or passed >= SHORT):
+            begun = _begin(under_way, rounds, moment) if passed < LONGEST_PASS else _NOTHING
+            heard = _hear(under_way)
+            sent += begun.sent + heard.sent
+            # Whatever failed may have begun another way.
+            if not under_way and (not (begun.tried or heard.tried) or passed >= SHORT):
                 return sent
 
 
@@ -104,31 +106,44 @@ class _UnderWay:
     claimed: dict[str, NoticeDelivery]
 
 
-def _begin(under_way: list[_UnderWay], rounds: ExitStack, now: datetime) -> int:
-    """Hand over the letters that are due, and send the mails. How many of these went."""
+class _Done(NamedTuple):
+    """How many deliveries came to an end, and how many of them went."""
+
+    tried: int
+    sent: int
+
+
+_NOTHING = _Done(0, 0)
+
+
+def _begin(under_way: list[_UnderWay], rounds: ExitStack, now: datetime) -> _Done:
+    """Hand over the letters that are due, and send the mails."""
     due = NoticeDelivery.objects.filter(
         sent_at=None, next_try_at__lte=now, notice__created_at__gt=now - GIVE_UP
     ).select_related("notice__person", "route")
     by_route = due.filter(route__isnull=False).order_by("next_try_at")[:MOST_LETTERS]
     claimed = {str(row.pk): row for row in by_route if _claim(row, now)}
     letters = {key: _letter(key, row) for key, row in claimed.items()}
-    for key in [key for key, letter in letters.items() if letter is None]:
+    gone = [key for key, letter in letters.items() if letter is None]
+    for key in gone:
         _written_down(claimed.pop(key), "that way isn't set up any more", now)
     if claimed:
         begun = rounds.enter_context(Round(letter for letter in letters.values() if letter))
         under_way.append(_UnderWay(now, begun, claimed))
-    return _send_mails(due.filter(route=None).order_by("next_try_at")[:MOST_MAILS], now)
+    mails = _send_mails(due.filter(route=None).order_by("next_try_at")[:MOST_MAILS], now)
+    return _Done(mails.tried + len(gone), mails.sent)
 
 
-def _hear(under_way: list[_UnderWay]) -> int:
-    """What came of the letters meanwhile; how many went."""
-    sent = 0
+def _hear(under_way: list[_UnderWay]) -> _Done:
+    """What came of the letters meanwhile."""
+    tried = sent = 0
     for one in list(under_way):
         for key, problem in one.round.heard(LOOK / len(under_way)).items():
+            tried += 1
             sent += _written_down(one.claimed.pop(key), problem, one.at)
         if one.round.is_over:
             under_way.remove(one)
-    return sent
+    return _Done(tried, sent)
 
 
 def mark_seen(person: Person, now: datetime) -> None:
@@ -173,18 +188,19 @@ def _claim(row: NoticeDelivery, now: datetime) -> bool:
     return bool(mine.update(next_try_at=now + CLAIM))
 
 
-def _send_mails(rows: Iterable[NoticeDelivery], now: datetime) -> int:
+def _send_mails(rows: Iterable[NoticeDelivery], now: datetime) -> _Done:
     """One after the other, until this pass has had its time: a mail server that is slow leaves the rest to the next."""
     began = clock.monotonic()
-    sent = 0
+    tried = sent = 0
     for row in rows:
         passed = clock.monotonic() - began
         if passed > PASS:
             break
         # A claim lasts from when it is made, however late in the pass.
         if _claim(row, now + timedelta(seconds=passed)):
+            tried += 1
             sent += _written_down(row, _send(row.notice), now)
-    return sent
+    return _Done(tried, sent)
 
 
 def _written_down(row: NoticeDelivery, problem: str, now: datetime) -> bool:

@@ -48,6 +48,12 @@ def house(settings: Any) -> Any:
     return says
 
 
+@pytest.fixture(autouse=True)
+def _rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test before tried counts for none."""
+    monkeypatch.setattr(notice_routes, "_tries", notice_routes._Tries())
+
+
 @pytest.fixture
 def chat() -> Iterator[Receiver]:
     with receiver() as listening:
@@ -99,8 +105,8 @@ def test_a_dead_way_hands_over_to_the_house_and_is_shown(scene: Scene, house: An
             "Ada Novak couldn't be told by mail (connection refused), my phone (no connection"
         )
         assert early.says.endswith("Tell them by phone.")
-        assert notices.deliver_due(NOON + timedelta(seconds=21)) == 0  # the second failure begins another way
-        assert notices.deliver_due(NOON + timedelta(seconds=22)) == 1
+        # The second failure begins another way, at once.
+        assert notices.deliver_due(NOON + timedelta(seconds=21)) == 1
         (said,) = watch.got
     assert said["message"].startswith(
         "For Ada Novak, who couldn't be told any other way. Pass it on.\nLook at REQ-9"
@@ -182,6 +188,44 @@ def test_one_that_hangs_holds_up_no_other(cast: Cast, house: Any, chat: Receiver
     problems = set(NoticeDelivery.objects.filter(sent_at=None).values_list("problem", flat=True))
     assert len(problems) == 1
     assert "no answer" in problems.pop() or "no connection" in str(problems)
+
+
+def test_what_is_queued_while_one_hangs_goes_at_once(
+    cast: Cast, house: Any, chat: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same pass, while the one that hangs is still waited for."""
+    hear, hung = notices._hear, []
+
+    def heard(under_way: Any) -> Any:
+        waits = NoticeDelivery.objects.filter(route__name="slow", sent_at=None, problem="").exists()
+        if waits and not hung:
+            _queue(cast.ben)
+        hung.append(waits and bool(chat.got))
+        return hear(under_way)
+
+    monkeypatch.setattr(notices, "_hear", heard)
+    with receiver() as slow:
+        slow.hangs = True
+        _way(cast.ada, slow.address, "slow")
+        _way(cast.ben, chat.address)
+        _queue(cast.ada)
+        notices.deliver_due(NOON)
+    assert True in hung
+    assert not NoticeDelivery.objects.filter(route__name="slow", problem="").exists()
+
+
+def test_addresses_are_looked_at_a_few_times_a_minute(
+    cast: Cast, house: Any, chat: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look is a process: nobody starts them without end. Others aren't held up by it."""
+    monkeypatch.setattr(courier, "deliver", lambda *_: "the address can't be used")
+    for _ in range(notice_routes._Tries.MOST):
+        with refused(RefusalCode.BAD_INPUT):
+            notice_routes.add(cast.ada, "bad", chat.address, NOON)
+    with refused(RefusalCode.THROTTLED):
+        notice_routes.add(cast.ada, "bad", chat.address, NOON)
+    with refused(RefusalCode.BAD_INPUT):
+        notice_routes.add(cast.ben, "bad", chat.address, NOON)
 
 
 def test_what_never_ends_by_itself_is_killed(

@@ -110,6 +110,7 @@ class AuditTag(StrEnum):
     GATEWAY_STALLED = "gateway:process:stalled"
     CLOCK_STEPPED = "gateway:clock:stepped"
     JOURNAL_REJECTED = "gateway:journal:rejected"
+    JOURNAL_REPLAYED = "gateway:journal:replayed"
     DISK_FULL = "gateway:disk:full"
     DISK_BACK = "gateway:disk:back"
     RECORDING_MARKED = "recordings:recording:marked"

@@ -20,6 +20,7 @@ LONGEST_PAUSE = 30.0
 AWAY = timedelta(minutes=10)
 WATCHMEN = ("auditors", "administrators")
 SUBJECT = "audit:stream"
+_LINE_ENDS = "\x85\u2028\u2029"
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +113,11 @@ def _rows_after(seq: int, most: int) -> Sequence[Row]:
 def line_of(body: bytes, digest: str) -> bytes:
     """The row as one line of JSON: the body as it was hashed, and the hash as its last member.
 
-    Without `,"hash":"..."` before the last brace it is the body again, byte for byte.
+    Without `,"hash":"..."` before the last brace it is the body again, but for Unicode's own line ends, which many
+    readers of lines would break at: they are escaped, and raw in what was hashed.
     """
+    for end in _LINE_ENDS if not body.isascii() else ():
+        body = body.replace(end.encode(), b"\\u%04x" % ord(end))
     return body[:-1] + b',"hash":"' + digest.encode() + b'"}'
 
 

@@ -17,6 +17,7 @@ from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, Refused
 from breakglass.models import AuditEvent
+from breakglass.services import audit
 from sessions.gateway import entries
 from sessions.gateway.borrowed import borrowed_db
 from sessions.gateway.journal import Line, folder, parse
@@ -107,14 +108,19 @@ def _retry(path: Path, said: set[tuple[str, int]], tell: Callable[[Tried], None]
 
 
 def _problem(name: str, line: Line) -> str:
-    """Write it down. Why that can't be done, or an empty text."""
+    """Write it down, and that it came late. Why that can't be done, or an empty text."""
     if not line.seq:
         return "the line is damaged"
+    now = clock.now()
+    data = {"journal": name, "entry": line.seq, "kind": line.kind}
+
+    def write(_: object) -> None:
+        entries.write([(line.kind, line.data)])
+        audit.append(AuditTag.JOURNAL_REPLAYED, actor=None, subject="gateway:journal", now=now, data=data)
+
     try:
         with borrowed_db():
-            journal.write_once(
-                _once(name, line.seq), [line], clock.now(), lambda _: entries.write([(line.kind, line.data)])
-            )
+            journal.write_once(_once(name, line.seq), [line], now, write)
     except Refused as refused:
         if refused.refusal.code is RefusalCode.DATABASE_UNAVAILABLE:
             raise

@@ -79,6 +79,18 @@ def test_what_was_put_aside_is_written_once_and_is_out_of_the_way(aside: Path, f
     assert list(folder.iterdir()) == [] and not JournalPosition.objects.exists()
     assert "0 written, 0 left aside" in run()
     assert noted() == [1, 3, 2, 4]
+    assert replayed() == [2, 4]
+
+
+def replayed() -> list[int]:
+    """What the trail says came late."""
+    rows = AuditEvent.objects.filter(tag="gateway:journal:replayed", subject="gateway:journal").order_by(
+        "seq"
+    )
+    assert {(row.data["journal"].partition("+")[0], row.data["kind"]) for row in rows} == {
+        ("gw-9", Kind.AUDIT)
+    }
+    return [row.data["entry"] for row in rows]
 
 
 def test_one_that_still_cannot_be_written_stays_and_drops_no_neighbour(

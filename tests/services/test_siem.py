@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from breakglass.domain.audit import AuditTag, link
+from breakglass.domain.audit import AuditTag, Entry, canonical, link
 from breakglass.models import AuditEvent, AuditStream, Notice
 from breakglass.services import audit, siem, siem_receivers
-from breakglass.services.siem import Stream
+from breakglass.services.siem import Stream, line_of
 from breakglass.services.siem_receivers import address_of
 from tests.support import needs, ports
 from tests.support.cast import Cast
@@ -351,3 +351,13 @@ def test_an_idle_receiver_that_hangs_up_is_no_problem(tmp_path: Path) -> None:
         again.settimeout(10)
         assert b'"seq":2' in again.recv(65536)
         again.close()
+
+
+def test_unicodes_own_line_ends_never_stand_raw_in_a_line() -> None:
+    text = "a\x85b\u2028c\u2029d\\u2028"
+    body = canonical(Entry(1, NOON, "x", "a", "s", {text: text}))
+    line = line_of(body, "ab" * 32)
+    assert len(line.decode().splitlines()) == 1
+    found = json.loads(line)
+    assert found.pop("hash") == "ab" * 32
+    assert json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == body

@@ -12,7 +12,11 @@ import json
 import os
 import smtplib
 import socket
-from dataclasses import dataclass
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -24,7 +28,10 @@ from breakglass.domain.checkpoint import notes_in
 
 PATIENCE = 5.0
 MOST_READ = 256 * 1024 * 1024
+# Patience is for each word of an answer; one that trickles is cut off after so long, whatever it says.
+LONGEST = {"POST": 15.0, "GET": 120.0}
 MAIL_EVERY = 3600.0
+LONGEST_NAME = 200
 # RFC 5424: facility 13 (log audit), severity 5 (notice).
 PRIORITY = 13 * 8 + 5
 
@@ -35,15 +42,17 @@ class AnchorFailed(Exception):
 
 @dataclass(frozen=True)
 class Anchor:
-    """One address. `name` shows no password."""
+    """One address. `name` shows no password; `nth` tells those apart that would be shown alike."""
 
     url: SplitResult
     every: float
+    nth: int = 1
 
     @property
     def name(self) -> str:
         host = self.url.netloc.rpartition("@")[2]
-        return self.url._replace(netloc=host, fragment="", query="").geturl()[:200]
+        shown = self.url._replace(netloc=host, fragment="", query="").geturl()[: LONGEST_NAME - 10]
+        return shown if self.nth == 1 else f"{shown} ({self.nth})"
 
     @property
     def can_be_read(self) -> bool:
@@ -87,8 +96,14 @@ def anchor_of(address: str) -> Anchor:
 
 
 def anchors_of(addresses: str) -> list[Anchor]:
-    """Comma separated addresses. Raises ValueError."""
-    return [anchor_of(address) for address in addresses.split(",") if address.strip()]
+    """Comma separated addresses, each with a name of its own. Raises ValueError."""
+    found: list[Anchor] = []
+    seen: Counter[str] = Counter()
+    for address in filter(str.strip, addresses.split(",")):
+        one = anchor_of(address)
+        seen[one.name] += 1
+        found.append(replace(one, nth=seen[one.name]))
+    return found
 
 
 def _to_file(url: SplitResult, note: str, _now: datetime) -> None:
@@ -142,16 +157,42 @@ def _asked(url: SplitResult, method: str, body: bytes) -> bytes:
         secret = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
         headers["Authorization"] = "Basic " + base64.b64encode(secret).decode()
     try:
-        connection.request(
-            method, url._replace(scheme="", netloc="", fragment="").geturl() or "/", body or None, headers
-        )
-        answer = connection.getresponse()
-        raw = answer.read(MOST_READ)
+        connection.connect()
+        with _cut_off(connection.sock, LONGEST[method]):
+            connection.request(
+                method, url._replace(scheme="", netloc="", fragment="").geturl() or "/", body or None, headers
+            )
+            answer = connection.getresponse()
+            raw = answer.read(MOST_READ)
         if not 200 <= answer.status < 300:
             raise AnchorFailed(f"it answered {answer.status} {answer.reason}"[:200])
         return raw
     finally:
         connection.close()
+
+
+@contextmanager
+def _cut_off(sock: socket.socket, seconds: float) -> Iterator[None]:
+    """Raises AnchorFailed when what is done inside takes longer: whoever waits for the next byte is woken with none."""
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the line itself, below TLS
+
+    timer = threading.Timer(seconds, cut)
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+        timer.join()
+    if late.is_set():
+        raise AnchorFailed(f"it took longer than {seconds:.0f} s")
 
 
 _SENDERS = {

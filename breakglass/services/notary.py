@@ -99,6 +99,7 @@ class Notary:
         self._processes = processes
         self._last = Signed()
         self._signed_at: datetime | None = None
+        self._is_published = True
 
     @property
     def last(self) -> Signed:
@@ -133,6 +134,8 @@ class Notary:
 
     def look(self, now: datetime) -> Signed | None:
         """The checkpoint that was due, signed, remembered and published; None where none was. Raises Contradiction."""
+        if not self._is_published:
+            self._publish()
         head = AuditHead.objects.get(id=1)
         if head.seq < self._last.size:
             raise Contradiction(f"{self._last.size} rows were signed, but the trail ends at {head.seq}")
@@ -172,10 +175,12 @@ class Notary:
         self._last = Signed(size, part.head.hex(), edge, note, now.isoformat())
         self._memory.write(self._last)
         self._signed_at = now
+        self._is_published = False
         self._publish()
         return self._last
 
     def _publish(self) -> None:
+        """Into the database; while that fails, again at each look, and before anything more is signed."""
         last = self._last
         if last.size and not AuditCheckpoint.objects.filter(size=last.size).exists():
             AuditCheckpoint(
@@ -185,6 +190,7 @@ class Notary:
                 note=last.note,
                 signed_at=datetime.fromisoformat(last.at),
             ).save()
+        self._is_published = True
 
     def _from_database(self) -> Signed:
         """A lost memory, as far as our own signature vouches for it."""

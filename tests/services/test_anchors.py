@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +19,7 @@ from django.core import mail
 from breakglass.config import ConfigError, load
 from breakglass.domain.audit import AuditTag
 from breakglass.models import AuditAnchor, AuditEvent, Notice
-from breakglass.services import anchoring
+from breakglass.services import anchoring, anchors
 from breakglass.services.anchoring import Anchoring
 from breakglass.services.anchors import Anchor, AnchorFailed, anchor_of, anchors_of
 from breakglass.services.notary import Signed
@@ -269,3 +269,38 @@ def test_an_anchor_that_is_no_longer_wanted_is_no_longer_shown(two: tuple[Anchor
 
 def test_several_are_given_with_commas() -> None:
     assert [one.url.scheme for one in anchors_of("file:///a, https://b/c,")] == ["file", "https"]
+
+
+def test_anchors_that_would_be_shown_alike_have_names_of_their_own() -> None:
+    long = "https://h/" + "x" * 300
+    words = f"https://a:1@h/p?box=1, https://b:2@h/p?box=2,https://h/q,{long}1,{long}2"
+    names = [one.name for one in anchors_of(words)]
+    assert names[:3] == ["https://h/p", "https://h/p (2)", "https://h/q"]
+    assert len(set(names)) == 5
+    assert max(map(len, names)) <= 200
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["head", "body"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_one_that_trickles_is_cut_off(start: bytes, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and the last one never."""
+    monkeypatch.setattr(anchors, "LONGEST", {"POST": 0.3, "GET": 0.3})
+    gone = threading.Event()
+
+    def trickle(line: socket.socket) -> None:
+        with line, suppress(OSError):
+            line.sendall(start)
+            while not gone.wait(0.02):
+                line.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
+        thread = threading.Thread(target=lambda: trickle(server.accept()[0]))
+        thread.start()
+        anchor = anchor_of(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        try:
+            with pytest.raises(AnchorFailed, match="it took longer than"):
+                anchor.send(NOTE, NOON) if method == "POST" else anchor.read()
+        finally:
+            gone.set()
+            thread.join(PATIENCE)

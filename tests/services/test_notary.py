@@ -305,3 +305,25 @@ def test_a_head_far_ahead_of_the_rows_is_a_contradiction_at_once(clerk: Notary) 
         execute("UPDATE breakglass_audithead SET seq = 9000000000000000000")
     with pytest.raises(Contradiction, match="missing"):
         clerk.look(NOON)
+
+
+def test_a_checkpoint_that_did_not_reach_the_database_does_before_the_next(
+    clerk: Notary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise DatabaseError("away")
+
+    rows(2)
+    with monkeypatch.context() as patch, pytest.raises(DatabaseError):
+        patch.setattr(AuditCheckpoint, "save", away)
+        clerk.look(later(100))
+    assert clerk.last.size == 3
+    assert clerk.look(later(101)) is None
+    assert AuditCheckpoint.objects.get(size=3).note == clerk.last.note
+    rows(1)
+    with monkeypatch.context() as patch, pytest.raises(DatabaseError):
+        patch.setattr(AuditCheckpoint, "save", away)
+        clerk.look(later(200))
+    rows(1)
+    clerk.look(later(300))
+    assert [row.size for row in AuditCheckpoint.objects.order_by("size")] == [1, 3, 4, 5]

@@ -232,6 +232,7 @@
         brightCyan: "#a2eef2", brightWhite: "#ffffff"
       }
     });
+    window.boundTerminal(term);
     fitter = new window.FitAddon.FitAddon();
     term.loadAddon(fitter);
     term.open(byId("screen"));

@@ -131,6 +131,7 @@
     [0, 1, 2, 4, 7, 8, 9, 10, 11, 12, 50, 52, 104, 110, 111, 112, 133, 777, 1337].forEach(function (code) {
       term.parser.registerOscHandler(code, swallow);
     });
+    window.boundTerminal(term);
     term.attachCustomKeyEventHandler(function (event) { return event.key !== "Tab" && event.key.length > 1; });
     term.open(element);
     return { term: term, element: element, at: 0, tab: null };

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -17,6 +18,10 @@ from sessions.models import Review, SSHSession, Transcript, TranscriptEntry
 from sessions.planned import Run
 from sessions.queries import session_for, transcript_entries
 from sessions.services.recordings import replayable
+
+WINDOWS: Final = frozenset({"tmux", "screen", "byobu", "zellij"})
+"""Programs that draw several terminals into one. All that was done in them is one span, and no command of its own."""
+INSIDE: Final = "What was run inside it is not told apart: watch it in the replay."
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,17 @@ def as_text(session: SSHSession, transcript: Transcript, entries: Iterable[Trans
             first, *rest = visible(entry.text).split("\n")
             yield f"{face(entry.began)}  {'$' if entry.kind == 'command' else '['} {first}{_how(entry)}\n"
             yield from (f"{'':9}  > {line}\n" for line in rest)
+        if is_windows(entry):
+            yield f"{'':9}  {INSIDE}\n"
         if entry.kind != "screen":
             yield from (f"{face(time)}    {visible(text)}\n" for time, text in entry.lines)
         if entry.output_cut:
             yield "         (cut here, or it goes on below)\n"
+
+
+def is_windows(entry: TranscriptEntry) -> bool:
+    """Whether it is a program with shells inside."""
+    return entry.kind == "screen" and entry.text in WINDOWS
 
 
 def _how(entry: TranscriptEntry) -> str:

@@ -69,6 +69,7 @@ def _shown(entry: TranscriptEntry) -> dict[str, Any]:
         "face": reading.face(entry.began),
         "took": entry.ended - entry.began if entry.ended is not None else None,
         "until": reading.face(entry.ended) if entry.ended is not None else "",
+        "inside": reading.INSIDE if reading.is_windows(entry) else "",
         "lines": [(int(time), reading.face(time), text) for time, text in lines[:LINES]],
         "more": max(0, len(lines) - LINES),
     }

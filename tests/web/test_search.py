@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import pyte
 import pytest
 from django.test import Client
 
@@ -56,6 +58,36 @@ def test_a_hit_leads_to_its_second(session: SSHSession, enter: Enter) -> None:
     part = answer.content.decode()
     assert answer["HX-Replace-Url"] == "/search/?q=restart"
     assert "<html" not in part and "<mark>restart</mark>ed" in part
+
+
+def test_a_hits_link_opens_the_replay_where_the_text_is_on_the_screen(
+    session: SSHSession, enter: Enter
+) -> None:
+    client = enter("rita")
+    page = client.post("/search/", {"q": "restarted", "kind": "output"}).content.decode()
+    links = re.findall(rf'href="(/sessions/{session.pk}/replay/\?t=(\d+))"', page)
+    (link, second) = links[0]
+    assert client.get(link).status_code == 200
+    events = b"".join(client.get(f"/sessions/{session.pk}/recording.cast")).decode().splitlines()[1:]
+    for until, there in ((int(second) + 1, True), (int(second) - 1, False)):
+        screen = pyte.Screen(80, 24)
+        stream = pyte.Stream(screen)
+        for time, code, data in map(json.loads, events):
+            if code == "o" and time <= until:
+                stream.feed(data)
+        assert any("restarted" in line for line in screen.display) is there
+
+
+def test_a_program_with_shells_inside_says_so(scene: Scene, grant: Grant, enter: Enter) -> None:
+    inside = b"\x1b[?1049h\x1b[2J\x1b[Hops@hist-01:~$ uptime\r\n up 3 days\r\n\x1b[?1049l"
+    done = recorded(scene, grant, typed(("tmux attach", inside)))
+    transcripts.render_due(scene.now)
+    client = enter("rita")
+    page = client.get(f"/sessions/{done.pk}/transcript/").content.decode()
+    text = b"".join(client.get(f"/sessions/{done.pk}/transcript.txt")).decode()
+    for said in (page, text):
+        assert "Full-screen program" in said or "full-screen" in said
+        assert "What was run inside it is not told apart" in said
 
 
 def test_what_was_shown_is_text_and_nothing_else(session: SSHSession, enter: Enter) -> None:

@@ -171,7 +171,7 @@ TABLE = [
     Row("POST", "/sessions/{ended_session}/unhold/", "    302 403 404 403 403 403 409 403", {"reason": "settled"}),
     Row("GET", "/sessions/{live_session}/kill/", "        302 403 404 200 200 403 403 200"),
     Row("POST", "/sessions/{live_session}/kill/", "       302 403 404 302 302 403 403 302", {"reason": "wrong machine"}),
-    Row("POST", "/sessions/{ended_session}/coverage/", "  302 403 404 403 403 422 403 403", {"told": "{}"}),
+    Row("POST", "/sessions/{ended_session}/coverage/", "  302 403 404 403 403 422 403 403", {"told": "{{}}"}),
     Row("GET", "/trends/", "                              302 403 403 403 200 200 200 200"),
     # Nobody: the form in which a screen is paired. What a screen may do is in test_wallboard.
     Row("GET", "/wallboard/", "                           200 200 200 200 200 200 200 200"),

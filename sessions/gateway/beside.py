@@ -19,6 +19,7 @@ from breakglass.queries import lock_facts
 from sessions.gateway.company import Said, Seen
 from sessions.gateway.relay import printable
 from sessions.models import ChatMessage, SSHSession
+from sessions.services import chat
 from sessions.services.watching import STALE
 from sessions.states import OPEN_STATES
 
@@ -112,4 +113,6 @@ def _hear(living: dict[UUID, LiveSession], found: dict[UUID, Beside]) -> None:
     rows = ChatMessage.objects.filter(unheard).exclude(person=F("session__person"))
     names = ("pk", "session_id", "person__full_name", "person__username", "text")
     for number, pk, full_name, username, text in rows.order_by("pk").values_list(*names)[: MOST_SAID * 10]:
-        news[pk].said.append(Said(number, full_name or username, printable(" ".join(text.split()))))
+        news[pk].said.append(
+            Said(number, full_name or username, printable(" ".join(text.split()), chat.MOST))
+        )

@@ -26,6 +26,8 @@ WHY = "because no escort watches it"
 REST = f"What you type now is thrown away after {KEYS_LAST:.0f} s; output goes on."
 LOOK_EVERY = 2.0
 MOST_NAMED = 20
+"""Watchers who get a line each."""
+MOST_IN_A_LINE = 10
 
 
 @dataclass(frozen=True)
@@ -93,16 +95,26 @@ class Company:
         self._signs = {one.watch: self._sign(one, asked) for one in seen}
         if self.groups:
             self._escorted([one for one in seen if one.is_escort], asked, wall)
-        for name in sorted({one.name for one in seen} - self._named):
-            if len(self._named) < MOST_NAMED:
-                self._named.add(name)
-                self.session.tell_soon(f"Breakglass: {printable(name)} watches this session.")
+        self._name({one.name for one in seen} - self._named)
 
     def told(self, messages: Collection[Said]) -> None:
         """What was written beside the session since: the person reads it where they work."""
         for one in messages:
             self.heard = max(self.heard, one.number)
             self.session.tell_soon(f"Breakglass: {printable(one.name)} writes: {one.text}")
+
+    def _name(self, came: Collection[str]) -> None:
+        """Each watcher once; a crowd in one line, so that it fills no screen."""
+        alone = max(0, MOST_NAMED - len(self._named))
+        names = [printable(name) for name in sorted(came)]
+        self._named.update(came)
+        for name in names[:alone]:
+            self.session.tell_soon(f"Breakglass: {name} watches this session.")
+        crowd = names[alone:]
+        if crowd:
+            shown, rest = ", ".join(crowd[:MOST_IN_A_LINE]), len(crowd) - MOST_IN_A_LINE
+            more = f" and {rest} more" if rest > 0 else ""
+            self.session.tell_soon(f"Breakglass: these watch this session, too: {shown}{more}.")
 
     def _hold(self) -> None:
         """Keys meant for a screen of minutes ago surprise the plant as soon as the escort is back, who couldn't see them."""

@@ -31,6 +31,7 @@ LOOK_EVERY = 0.2
 STOOD_STILL = 1.0
 GRACE = 2.0
 LOOK_AFTER_IT = 1.0
+WORDS_WITHIN = 0.5
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -182,9 +183,16 @@ class Watchman:
         if not gone.poll(0):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(slot.pidfd, signal.SIGKILL)
-            log.error("process %d gave no sign of life for %.1f s: the guard killed it", slot.who[0], silent)
-            self._leave_note(number, {"pid": slot.who[0], "silent_seconds": round(silent, 1)})
+            # The disk of the note, or of the log, may be what hangs: the others are looked at all the same.
+            words = threading.Thread(target=self._tell, args=(number, slot.who[0], silent), daemon=True)
+            words.start()
+            words.join(WORDS_WITHIN)
         slot.forget()
+
+    def _tell(self, number: int, pid: int, silent: float) -> None:
+        """The note first: the trail learns of it by that."""
+        self._leave_note(number, {"pid": pid, "silent_seconds": round(silent, 1)})
+        log.error("process %d gave no sign of life for %.1f s: the guard killed it", pid, silent)
 
     def _leave_note(self, number: int, what: dict[str, float]) -> None:
         """For the audit row that the next process writes. A full disk keeps nobody alive."""

@@ -49,12 +49,17 @@ class Recorded:
     def end(self, reason: EndReason) -> bool:
         raise NotImplementedError
 
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether the disk is slow, or something of this session waits for room on a full one."""
+        return self.is_held_back or self.no_room_since is not None
+
     def wait_for_disk(self) -> None:
         """While nothing is relayed for now, what the asset sends waits in here, recorded or not. SessionOver when the
         session ended meanwhile."""
-        if not self.is_held_back:
+        if not self.waits_for_disk:
             return
-        while self.is_held_back and not self.ended.wait(LOOK_EVERY):
+        while self.waits_for_disk and not self.ended.wait(LOOK_EVERY):
             pass
         self.go_on(typed=False)
 

@@ -149,9 +149,10 @@ class SplicedChannel:
         return True
 
 
-def printable(text: str) -> str:
-    """Text of somebody else's, fit for a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:300]
+def printable(text: str, most: int = 300) -> str:
+    """Text of somebody else's, fit for a terminal. Three dots at its end say that it was cut."""
+    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(character if character.isprintable() else "?" for character in cut)
 
 
 __all__ = ["STDERR", "AssetSide", "Decoder", "PersonSide", "Side", "SplicedChannel", "printable"]

@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from breakglass import clock
+from sessions.gateway import guard
 from sessions.gateway.guard import STALE, Watchman
 from sessions.gateway.heartbeat import BEAT, BORN, PID, Page, born
 from sessions.models import SSHSession
@@ -156,6 +159,41 @@ def test_it_waits_five_seconds_and_not_much_longer(bench: Bench) -> None:
     bench.passes(1.0, beating=False)
     assert bench.was_killed
     assert json.loads(bench.note.read_text())["pid"] == bench.victim.pid
+
+
+def test_a_disk_that_hangs_under_its_words_keeps_nobody_alive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, asked = threading.Event(), threading.Event()
+    write = Path.write_text
+
+    def hung(*arguments: Any) -> int:
+        asked.set()
+        goes_on.wait(PATIENCE)
+        return write(*arguments)
+
+    monkeypatch.setattr(Path, "write_text", hung)
+    try:
+        bench.sign_on()
+        bench.passes(2, beating=True)
+        bench.passes(6, beating=False)  # returns, with the note unwritten
+        assert asked.is_set() and not bench.note.exists()
+        assert bench.victim.wait(PATIENCE) == -signal.SIGKILL
+    finally:
+        goes_on.set()
+    eventually(bench.note.exists, "the note is written once the disk is back")
+
+
+def test_its_note_is_there_though_the_log_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(guard.log, "error", lambda *_: goes_on.wait(PATIENCE))
+    try:
+        bench.sign_on()
+        bench.passes(2, beating=True)
+        bench.passes(6, beating=False)
+        assert bench.was_killed
+    finally:
+        goes_on.set()
 
 
 @pytest.mark.parametrize("comes_back", [True, False])

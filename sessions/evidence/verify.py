@@ -391,11 +391,13 @@ def check_bundle(place: Place, report: Report, options: Options) -> None:
     attempt(report, check_playbook, place, report)
     rows = attempt(report, check_rows, place, report) or []
     attempt(report, check_tree, place, rows, manifest, report, options)
+    attempt(report, check_review, place, rows, report)
     names = place.names()
     for entry in parsed(read(place, "recordings.json"), "recordings.json", list):
         attempt(report, check_recording, place, entry, names, rows, manifest, report)
     report.cannot_know(
-        "if the report and the .json files tell what the audit rows tell: of those files only the signature was checked"
+        "if the report and the .json files tell what the audit rows tell: but for the review's signatures "
+        "and the recordings only these files' own signature was checked"
     )
     for what in manifest.get("alarms", []):
         report.note(f"the house says: {what}")
@@ -555,6 +557,33 @@ def check_rows(place: Place, report: Report) -> list[Row]:
     if not wrong:
         report.ok(f"{len(good)} audit rows: each hash follows from the row's bytes and the row before")
     return good
+
+
+def check_review(place: Place, rows: list[Row], report: Report) -> None:
+    """Who signed the review, when, and as what, by review.json and by the audit rows: the row is the signature."""
+    review = json.loads(read(place, "review.json"))
+    if not review or not review.get("signed_at"):
+        return
+    bodies = [json.loads(row["body"]) for row in rows]
+    subject = "review:{}".format(review["id"])
+    tags = ("reviews:review:first_signed", "reviews:review:signed")
+    told = [body for body in bodies if body["subject"] == subject and body["tag"] in tags]
+    given = [one for one in (review, review.get("second")) if one]
+    for number, one in enumerate(given):
+        found = told[number] if number < len(told) else None
+        if found is None or _signature(one) != _signature_row(found):
+            raise Wrong(ALTERED, f"review.json: signature {number + 1} isn't what the audit rows say of it")
+    report.ok(f"{len(given)} signature(s) of the review: who, when and the verdict are as the audit rows say")
+
+
+def _signature(said: dict[str, Any]) -> tuple[Any, ...]:
+    who = said["reviewer"] or {}
+    return said["signed_at"], "person:{}".format(who.get("id")), said["verdict"], said["note"], said["factor"]
+
+
+def _signature_row(body: Row) -> tuple[Any, ...]:
+    data = body["data"]
+    return body["at"], body["actor"], data["verdict"], data["note"], str(data["factor"])[:120]
 
 
 def node(left: bytes, right: bytes) -> bytes:

@@ -411,3 +411,27 @@ def test_where_ssh_keygen_disagrees_it_is_not_intact(
     path = on_disk(tmp_path, data)
     monkeypatch.setattr(verify, "ssh_keygen_says", lambda *_: False)
     assert quietly(path)[0] == 9
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("signed_at", "2026-03-02T00:00:00.000000+00:00"), ("verdict", "violation"), ("note", "x"), ("reviewer", {"id": 0})],
+)  # fmt: skip
+def test_a_review_that_says_something_else_than_the_audit_rows_is_named(
+    name: str, value: object, data: bytes, tmp_path: Path
+) -> None:
+    """Also when the house itself signed it: `signed_at` is the time of the row."""
+    files = files_of(data)
+    review = json.loads(files["review.json"])
+    files["review.json"] = as_json({**review, name: value})
+    out = io.StringIO()
+    assert verify.main([str(on_disk(tmp_path, rebuilt(files)))], out) == verify.ALTERED, out.getvalue()
+    assert "review.json: signature 1 isn't what the audit rows say" in out.getvalue()
+
+
+@pytest.mark.django_db
+def test_the_reviews_signatures_are_compared(data: bytes, tmp_path: Path) -> None:
+    out = io.StringIO()
+    assert verify.main([str(on_disk(tmp_path, data))], out) == 0, out.getvalue()
+    assert "1 signature(s) of the review" in out.getvalue()

@@ -76,7 +76,7 @@ class Chrome:
     @cached_property
     def oversees(self) -> bool:
         """Whether a notice of overrides that run belongs on this person's pages."""
-        return alarms.oversees(self._person)
+        return bool(groups_of(self._person) & alarms.OVERSEE) or self.approves
 
     @cached_property
     def alarms(self) -> str:

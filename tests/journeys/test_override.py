@@ -90,11 +90,12 @@ def test_from_silence_to_two_judgements(stack: Stack, visit: Visit, second_revie
     expect(row).to_have_count(0)
     review = first_judgement(stack, visit, ask)
     behind(stack, A_DAY_LATER.format(pk=ask["id"]))
-    blocked(stack, sam, ask)
+    again = blocked(stack, sam, ask)
     code = {"verdict": "in_order", "otp": stack.code(second_reviewer)}
     assert stack.call(second_reviewer, "POST", f"reviews/{review}/sign", code).body["state"] == "signed"
     sam.reload()
     expect(sam.get_by_role("button", name="Decide alone: give access")).to_be_visible()
+    stack.call("rita", "POST", f"requests/{again['id']}/withdraw")
 
 
 def asked(stack: Stack) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def first_judgement(stack: Stack, visit: Visit, ask: dict[str, Any]) -> int:
     return review
 
 
-def blocked(stack: Stack, sam: Page, before: dict[str, Any]) -> None:
+def blocked(stack: Stack, sam: Page, before: dict[str, Any]) -> dict[str, Any]:
     """While the review of her last override is overdue, nobody decides alone on her next request."""
     again = asked(stack)
     sam.goto(f"/requests/{again['id']}/override/")
@@ -214,6 +215,7 @@ def blocked(stack: Stack, sam: Page, before: dict[str, Any]) -> None:
     expect(sam.get_by_text(f"the review of {before['label']} was due")).to_be_visible()
     expect(sam.get_by_role("button", name="Decide alone: give access")).to_have_count(0)
     sound(sam, "override blocked phone")
+    return again
 
 
 def sound(page: Page, name: str) -> None:

@@ -257,6 +257,20 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 5 * 3600,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
+    "priority_steps": [0, 3, 6],
+}
+# After an outage the backlog is long. What ends and seals goes first (0), then what tells, then what draws and looks up.
+_FIRST, _LAST = {"priority": 0}, {"priority": 6}
+CELERY_TASK_ROUTES = {
+    "breakglass.sweep": _FIRST,
+    "breakglass.end_grant": _FIRST,
+    "sessions.sweep": _FIRST,
+    "sessions.seal": _FIRST,
+    "sessions.render": _LAST,
+    "sessions.index": _LAST,
+    "sessions.store": _LAST,
+    "sessions.retain": _LAST,
+    "*": {"priority": 3},
 }
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -20,6 +20,9 @@ FLOWS: Final = 4
 """The same, but that the pen is never touched in it."""
 COLOURLESS: Final = 8
 """No escape sequence in it."""
+BESIDE: Final = 16
+"""More than one channel has shown something up to here. What is sure of them together isn't of one that is looked at alone:
+another may have closed a sequence, or set the margins back, that is still open or set in that one's own terminal."""
 
 SCROLLBACK: Final = 100
 """Lines that the player's emulator keeps above the screen; a terminal that grows shows them again."""
@@ -35,6 +38,7 @@ _NOT_PLAIN: Final = re.compile(
 _SIZE: Final = re.compile(r"[0-9]{1,4}x([0-9]{1,4})")
 _LINE_END: Final = re.compile(rb"(?<!\\)\\r\\n")
 _ODD_MARK: Final = re.compile(f',"{asciicast.MARKER}","'.encode() + rb'[^"]*\\')
+_SWITCH: Final = re.compile(f',"{asciicast.CHANNEL}","([0-9]+)'.encode())
 _PEN_BACK: Final = re.compile(_ESC + rb"\[0?m")
 _MARGINS: Final = re.compile(
     rb'\\u00(?:(?P<doubt>(?<=\\\\u00)|[89]|1b(?:(?=")|\[(?![0-?]*[ !#-/]*(?:[@-\[\]-~]|\\\\))|\\(?!\\)))|1b\[(?P<margins>[0-9;]*)r)'
@@ -52,6 +56,7 @@ class Leaps:
         self._ground = True
         self._whole = True
         self._patience = _PATIENCE
+        self._channels: set[bytes] = set()
 
     def resized(self, size: str) -> None:
         """A terminal of the recording has had that size, as an event spells it."""
@@ -65,6 +70,12 @@ class Leaps:
     def read(self, lines: bytes, *, steady: bool) -> int:
         """The flags of these lines, which follow those read before: `steady` where in them no terminal is resized and the
         channel stays. Resizes must have been told."""
+        if not steady:
+            self._channels.update(_SWITCH.findall(lines))
+        flags = self._flags(lines, steady=steady)
+        return flags | BESIDE if flags and len(self._channels) > 1 else flags
+
+    def _flags(self, lines: bytes, *, steady: bool) -> int:
         # An escape in a mark is none of the terminal's; such marks are rare, and what stands beside them is shown.
         if not steady or _NOT_PLAIN.search(lines) or _ODD_MARK.search(lines):
             self._read_margins(lines)

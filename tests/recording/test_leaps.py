@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sessions.recording.leaps import COLOURLESS, FLOWS, PLAIN, SETTLES, Leaps
+from sessions.recording.leaps import BESIDE, COLOURLESS, FLOWS, PLAIN, SETTLES, Leaps
 from sessions.recording.recorder import Recorder
 from sessions.recording.tape import wind
 from tests.recording.scene import HEADER, HandClock
@@ -129,6 +129,23 @@ def test_where_a_terminal_changes_its_size_or_the_channel_changes_all_is_shown(t
     found = wind(chunks, 60.0, len(plain)).leaps
     assert len(found) == len(chunks)
     assert found[0] == 0  # the header and the first channel
-    assert found.count(PLAIN | SETTLES) >= 5 and found.count(0) >= 3
+    assert found.count(PLAIN | SETTLES) + found.count(PLAIN | SETTLES | BESIDE) >= 5 and found.count(0) >= 3
     # With 900 rows a sixteenth of it isn't enough to leave nothing from before.
-    assert found[:11].count(PLAIN) == 0 and set(found[12:-1]) == {PLAIN}
+    assert found[:11].count(PLAIN) == 0 and set(found[12:-1]) == {PLAIN | BESIDE}
+
+
+@pytest.mark.parametrize(
+    ("first", "beside"), [("\x1b[5;10r\x1b[15;1H", "\x1b[r"), ("\x1b]0;never ended ", "\x1b[m")]
+)
+def test_what_one_channel_leaves_open_no_other_closes_for_it(tmp_path: Path, first: str, beside: str) -> None:
+    clock = HandClock()
+    recorder = Recorder(tmp_path / "c.cast", HEADER, clock=clock)
+    for channel, text in ((1, first), (2, beside), (1, "begin\r\n"), *[(1, TEXT)] * 30):
+        clock.seconds += 1
+        recorder.output(channel, text.encode())
+    recorder.close()
+    plain = (tmp_path / "c.cast").read_bytes()
+    size = len(plain) // 8
+    found = wind([plain[at : at + size] for at in range(0, len(plain), size)], 40.0, len(plain)).leaps
+    # All together is as sure as it was; alone channel 1 scrolls a part of its screen only, or is in the middle of a title.
+    assert all(flags & BESIDE for flags in found if flags) and found.count(0) < len(found)

@@ -5,7 +5,7 @@
   "use strict";
 
   var Replay = (window.Replay = window.Replay || {});
-  var PLAIN = 1, SETTLES = 2, FLOWS = 4, COLOURLESS = 8;
+  var PLAIN = 1, SETTLES = 2, FLOWS = 4, COLOURLESS = 8, BESIDE = 16;
   var EVERY = 3;
   var MOST = 24;
   /* A recording that makes the emulator grow beyond this has no key frames: a memory that was put back grows again. */
@@ -91,7 +91,7 @@
     var t = this.terminal, index = t.chunks.index, best = n, colourless = true;
     for (var j = n; j < to; j++) {
       var flags = index.leaps[j];
-      if (!(flags & PLAIN) || (t.shown !== null && index.channels[j] !== t.shown)) { break; }
+      if (!(flags & PLAIN) || (t.shown !== null && (flags & BESIDE || index.channels[j] !== t.shown))) { break; }
       colourless = colourless && (flags & COLOURLESS) !== 0;
       if (flags & SETTLES || (flags & FLOWS && colourless)) { best = j; }
     }

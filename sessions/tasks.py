@@ -8,12 +8,13 @@ from celery import shared_task
 
 from breakglass import clock, later, passes
 from sessions import services
-from sessions.services import looks, retention_clock, search_index, transcripts, watching
+from sessions.services import looks, retention_clock, search_index, terminals, transcripts, watching
 
 
 @shared_task(name="sessions.sweep")
 def sweep() -> None:
-    """Seal what has ended, open and chase reviews, bring what was looked for into the trail."""
+    """Seal what has ended, open and chase reviews, bring what was looked for into the trail, purge
+    tickets that are over."""
     parts = (
         watching.sweep,
         looks.settle_due,
@@ -21,6 +22,7 @@ def sweep() -> None:
         services.open_due_reviews,
         services.chase_overdue,
         services.escalate_overdue,
+        terminals.purge,
     )
     passes.each(parts, clock.now())
 

@@ -12,7 +12,7 @@ class TerminalTicket(models.Model):
     """The right to open one browser terminal, once, within seconds, from the web login that asked for it.
 
     The ticket itself and the web login's key are kept as SHA-256. `certificate` is the serial of the user certificate
-    that was made when the ticket was used.
+    that was made when the ticket was used. The sweep deletes rows that have been over for a day.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -29,6 +29,8 @@ from sessions.models import SSHSession, TerminalTicket
 
 LIFE = timedelta(seconds=30)
 CERTIFICATE_LIFE = timedelta(seconds=60)
+KEPT = timedelta(days=1)
+"""A ticket's row is of no use once it is over; what was done with it is in the audit trail."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,12 @@ def redeem(ticket: str, login: WebLogin, now: datetime) -> Pass:
     except Refused as refused:
         _note(refused, login, None, "", "", now)
         raise
+
+
+def purge(now: datetime) -> int:
+    """Delete the rows of tickets that have been over for a day. Returns how many that were."""
+    deleted, _ = TerminalTicket.objects.filter(expires_at__lt=now - KEPT).delete()
+    return deleted
 
 
 def session_of(opened: Pass, person: Person) -> SSHSession | None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db.models import Max, Q
+
 from breakglass.domain.permissions import ADMINISTRATORS, AUDITORS, SUPERVISORS
 from breakglass.domain.text import one_line
+from breakglass.models import AccessRequest
 from breakglass.queries import approvers_of, people_in, spec_of
 from breakglass.services import notices
 from sessions.models import SSHSession
@@ -13,11 +16,15 @@ from sessions.models import SSHSession
 
 def at_use(session: SSHSession, now: datetime) -> None:
     """In the transaction that opens it: the first session on each asset under an override is told to all approvers,
-    administrators, auditors and supervisors, and on the playbook's ways. The rest of them stand on the grant's page."""
+    administrators, auditors and supervisors, and on the playbook's ways. The rest of them stand on the grant's page. Who
+    had consent before, and goes on by an override, is told of at their first login after it."""
     grant, ask = session.grant, session.grant.request
-    if not (ask.is_override or grant.extensions.filter(is_override=True).exists()):
+    alone = AccessRequest.objects.filter(Q(pk=grant.request_id) | Q(extends=grant), is_override=True)
+    since = alone.aggregate(last=Max("decided_at"))["last"]
+    if since is None:
         return
-    if SSHSession.objects.filter(grant=grant, asset=session.asset).exclude(pk=session.pk).exists():
+    same = SSHSession.objects.filter(grant=grant, asset=session.asset, opened_at__gte=since)
+    if same.exclude(pk=session.pk).exists():
         return
     told = {one.pk: one for one in [*approvers_of(ask), *people_in([ADMINISTRATORS, AUDITORS, SUPERVISORS])]}
     told.pop(grant.person_id, None)

@@ -201,6 +201,23 @@ def test_more_time_can_be_given_alone_too(scene: Scene) -> None:
     assert Grant.objects.get(pk=grant.pk).ends_at == grant.ends_at + timedelta(minutes=10)
 
 
+def test_who_goes_on_by_an_override_is_told_of_at_the_first_login_after_it(scene: Scene) -> None:
+    scene.playbook(**ALLOWED)
+    grant = scene.granted()
+    stage.opened(scene, grant)
+    told = Notice.objects.filter(subject__startswith="Override in use")
+    plea = extensions.ask(
+        scene.cast.rita, extensions.ExtendForm(grant.pk, "the index is still being rebuilt", 10), scene.now
+    )
+    scene.time.forward(minutes=11)
+    alone(scene, plea)
+    assert not told.exists()
+    stage.opened(scene, Grant.objects.get(pk=grant.pk))
+    assert told.count() == 6
+    stage.opened(scene, Grant.objects.get(pk=grant.pk))
+    assert told.count() == 6
+
+
 # --- blocked by an overdue review
 
 

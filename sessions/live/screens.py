@@ -19,7 +19,8 @@ _SIGNS: Final = re.compile(
 )
 _MARKS: Final = (b"\\u001b", b',"c","', b',"r","')
 _SCREENS: Final = ("?47", "?1047", "?1049")
-MOST_CHANNELS: Final = 200
+MOST_CHANNELS: Final = 16
+"""A session has ten open at once, a page shows eight; and all these are remembered for many places in the file."""
 MOST_DIGITS, MOST_MODES = 4, 64
 """A terminal knows some forty modes; a hostile machine may name millions."""
 

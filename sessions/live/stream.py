@@ -114,6 +114,7 @@ class _Follower:
             yield first
         while True:
             self._wish.still_there()
+            size = self._tail.size
             data = await self._tail.read(self._at, PIECE if self._caught_up else AT_ONCE)
             if data:
                 yield _lines(self._at, data)
@@ -134,7 +135,7 @@ class _Follower:
             if not await self._may_go_on():
                 yield _event("closed", {})
                 return
-            await self._wait(len(data))
+            await self._wait(len(data), size)
 
     async def _begin(self) -> bytes:
         seen, tail = self._wish.seen, self._tail
@@ -168,10 +169,11 @@ class _Follower:
         self._checked = now
         return await self._wish.may_go_on()
 
-    async def _wait(self, sent: int) -> None:
+    async def _wait(self, sent: int, size: int) -> None:
+        """`size` is what the file had when it was read: of a line that isn't whole yet there is nothing to send."""
         if not sent:
             self._caught_up = True
-            await self._tail.grown(self._at, max(0.0, BEAT - (clock.monotonic() - self._beaten)))
+            await self._tail.grown(max(self._at, size), max(0.0, BEAT - (clock.monotonic() - self._beaten)))
         elif self._caught_up and sent >= PIECE // 2:
             await asyncio.sleep(POLL)
         else:

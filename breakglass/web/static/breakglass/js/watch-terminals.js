@@ -8,6 +8,8 @@
   var ROWS_KEPT = 5000;
   var MOST_CELLS = 1000;
   var LULL = 1000;
+  /* Resizing costs, with rows kept the more: this many milliseconds at once, and from then on this share of the time. */
+  var RESIZING = 300, SHARE = 0.1;
   var SMALLEST = 5, USUAL = 14, LARGEST = 16;
 
   /* Under our content security policy a style that a script creates counts when it bears the page's nonce, and a style
@@ -34,6 +36,9 @@
     this.shown = null;
     this.follows = true;
     this.fits = true;
+    this.budget = RESIZING;
+    this.resized = performance.now();
+    this.later = null;
     this.onmark = function () {};
     this.onchange = function () {};
     dress();
@@ -55,24 +60,34 @@
 
   /* Lines as they stand in the recording; what isn't to be seen is passed over. */
   Terminals.prototype.feed = function (text) {
-    var waiting = "", self = this;
+    var waiting = "", size = "", self = this;
     function flush() {
       if (waiting) { self.write(waiting); }
       waiting = "";
+    }
+    function settle() {
+      if (size) { self.resize(size); }
+      size = "";
     }
     text.split("\n").forEach(function (line) {
       var event;
       try { event = JSON.parse(line); } catch (torn) { return; }
       if (!Array.isArray(event) || typeof event[2] !== "string") { return; }
       if (event[1] === "o") {
+        settle();
         waiting += event[2];
-      } else if (event[1] === "c" || event[1] === "r") {
+      } else if (event[1] === "r") {
         flush();
-        if (event[1] === "r") { self.resize(event[2]); } else { self.current = event[2].split(" ")[0]; }
+        size = event[2];
+      } else if (event[1] === "c") {
+        settle();
+        flush();
+        self.current = event[2].split(" ")[0];
       } else if (event[1] === "m") {
         self.onmark(event[0], event[2]);
       }
     });
+    settle();
     flush();
   };
 
@@ -89,11 +104,41 @@
   Terminals.prototype.resize = function (text) {
     var found = /^(\d{1,4})x(\d{1,4})$/.exec(text), one = this.channel(this.current);
     if (!found) { return; }
-    one.term.options.convertEol = false;
-    one.term.resize(
+    one.size = [
       Math.min(Math.max(Number(found[1]), 2), MOST_CELLS), Math.min(Math.max(Number(found[2]), 1), MOST_CELLS)
-    );
+    ];
+    this.refill();
+    if (this.budget > 0) { this.settle(one); } else { this.wait(); }
+  };
+
+  Terminals.prototype.refill = function () {
+    var now = performance.now();
+    this.budget = Math.min(RESIZING, this.budget + (now - this.resized) * SHARE);
+    this.resized = now;
+  };
+
+  Terminals.prototype.settle = function (one) {
+    var size = one.size;
+    one.size = null;
+    one.term.options.convertEol = false;
+    one.term.resize(size[0], size[1]);
     this.fit();
+    this.budget -= performance.now() - this.resized;
+    this.resized = performance.now();
+  };
+
+  /* Who resizes without end doesn't hold up who watches: of many sizes the last one counts, once there is time for it. */
+  Terminals.prototype.wait = function () {
+    var self = this;
+    if (this.later !== null) { return; }
+    this.later = setTimeout(function () {
+      self.later = null;
+      self.refill();
+      self.channels.forEach(function (one) {
+        if (!one.size) { return; }
+        if (self.budget > 0) { self.settle(one); } else { self.wait(); }
+      });
+    }, 100 + Math.max(0, -this.budget) / SHARE);
   };
 
   Terminals.prototype.channel = function (number) {
@@ -134,7 +179,7 @@
     window.boundTerminal(term);
     term.attachCustomKeyEventHandler(function (event) { return event.key !== "Tab" && event.key.length > 1; });
     term.open(element);
-    return { term: term, element: element, at: 0, tab: null };
+    return { term: term, element: element, at: 0, tab: null, size: null };
   };
 
   Terminals.prototype.drop = function (number) {

@@ -186,6 +186,8 @@ NEXT: dict[RefusalCode, Next] = {
     C.SESSION_FROZEN: Next((SESSIONS,), (ADMINISTRATORS,)),
     C.REVIEW_CONFLICT: Next((REVIEWS,), (REVIEWERS,)),
     C.REVIEW_NOT_DUE: Next((REVIEWS,)),
+    C.REVIEW_CLAIMED: Next((REVIEWS,), (REVIEWERS,)),
+    C.FINDING_OPEN: Next((REVIEWS,)),
     C.FINDING_CLOSED: Next((REVIEWS,)),
     C.RECORDING_OPEN: Next((again, SESSIONS)),
     C.RECORDING_DAMAGED: Next((SESSIONS,), ("auditors",)),

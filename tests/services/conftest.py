@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
 import pytest
 
 from breakglass.models import AccessRequest, Grant
@@ -32,3 +37,23 @@ def grant(scene: Scene) -> Grant:
 def committed(transactional_cast: Cast, time: FrozenClock) -> Scene:
     """As `scene`, with every row committed: for races."""
     return Scene(transactional_cast, time)
+
+
+@pytest.fixture
+def empty_database(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of an installation with a database of its own, of the kind that this run tests."""
+    url = os.environ["BREAKGLASS_DATABASE_URL"]
+    environment = os.environ | {
+        "BREAKGLASS_DATA_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+    }
+    if not url:
+        yield environment
+        return
+    name = "old_trail"
+    server = psycopg.connect(url, autocommit=True)
+    server.execute(f"DROP DATABASE IF EXISTS {name}")
+    server.execute(f"CREATE DATABASE {name}")
+    yield environment | {"BREAKGLASS_DATABASE_URL": url.replace("/breakglass?", f"/{name}?")}
+    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    server.close()

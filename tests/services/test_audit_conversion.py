@@ -3,37 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import psycopg
-import pytest
-
 from breakglass.demo.place import ROOT
-
-
-@pytest.fixture
-def empty_database(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of an installation with a database of its own, of the kind that this run tests."""
-    url = os.environ["BREAKGLASS_DATABASE_URL"]
-    environment = os.environ | {
-        "BREAKGLASS_DATA_DIR": str(tmp_path),
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-    }
-    if not url:
-        yield environment
-        return
-    name = "old_trail"
-    server = psycopg.connect(url, autocommit=True)
-    server.execute(f"DROP DATABASE IF EXISTS {name}")
-    server.execute(f"CREATE DATABASE {name}")
-    yield environment | {"BREAKGLASS_DATABASE_URL": url.replace("/breakglass?", f"/{name}?")}
-    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    server.close()
 
 
 def _bring_up(environment: dict[str, str], *spoil: str) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,9 @@ def rule_of(version: PlaybookVersion) -> approvals.Rule:
 
 
 def groups_of(person: Person) -> frozenset[str]:
-    return frozenset(person.groups.values_list("name", flat=True))
+    """The groups that count, fresh from the database: of a vendor's person none of our own roles, however they came by it."""
+    rows = Person.groups.through.objects.filter(person=person).values_list("group__name", "person__vendor")
+    return frozenset(name for name, vendor in rows if not vendor or name not in permissions.OUR_OWN)
 
 
 def actor_of(person: Person) -> Actor:
@@ -109,7 +111,11 @@ def person_with_key(username: str, blob: bytes) -> tuple[Person, SshKey] | None:
 
 
 def people_in(groups: Iterable[str]) -> list[Person]:
-    return list(Person.objects.filter(groups__name__in=list(groups), is_active=True).distinct())
+    """Whoever is in one of these as `groups_of` counts."""
+    names = frozenset(groups)
+    ours = Q(groups__name__in=names & permissions.OUR_OWN, vendor="")
+    anybody = Q(groups__name__in=names - permissions.OUR_OWN)
+    return list(Person.objects.filter(ours | anybody, is_active=True).distinct())
 
 
 def person_facts(person: Person) -> policy.PersonFacts:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from django.http import HttpRequest
 
+from breakglass import queries
 from breakglass.domain.permissions import NOTHING, WHO_CAN, Actor, Thing, Verb, may
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
@@ -34,10 +35,10 @@ def person_of(request: HttpRequest) -> Person:
 
 
 def groups_of(person: Person) -> frozenset[str]:
-    """The person's groups, asked once a request."""
+    """The person's groups that count, asked once a request."""
     known = getattr(person, "_group_names", None)
     if known is None:
-        known = frozenset(person.groups.values_list("name", flat=True))
+        known = queries.groups_of(person)
         person._group_names = known  # type: ignore[attr-defined]
     return known
 

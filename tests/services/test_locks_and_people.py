@@ -8,6 +8,8 @@ from uuid import uuid4
 import pytest
 
 from breakglass import queries
+from breakglass.domain import permissions
+from breakglass.domain.permissions import OUR_OWN, SUPERVISORS, Verb
 from breakglass.domain.policy import Allow, Connect, Continue, Deny, LockKind, decide
 from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import Asset, Grant, Lock, Person
@@ -165,6 +167,18 @@ def test_a_vendors_person_never_holds_a_role_of_our_own(scene: Scene) -> None:
     people.set_vendor(vic, "", by=scene.cast.admin, now=scene.now)
     assert last("person:vendor_set").data == {"vendor": ""}
     people.set_groups(vic, ["reviewers"], by=None, now=scene.now)
+
+
+def test_who_was_called_a_vendors_by_a_group_has_no_power_of_our_own_roles(scene: Scene) -> None:
+    """A migration may find both in one person: then the role counts for nothing, until somebody says whose they are."""
+    sam = scene.cast.sam
+    assert permissions.may(queries.actor_of(sam), Verb.OVERRIDE_REQUEST)
+    Person.objects.filter(pk=sam.pk).update(vendor="vendors")
+    assert not queries.groups_of(sam) & OUR_OWN
+    assert not permissions.may(queries.actor_of(sam), Verb.OVERRIDE_REQUEST)
+    assert sam not in queries.people_in([SUPERVISORS, "leads"]) and queries.people_in(["nobody"]) == []
+    people.set_vendor(sam, "", by=None, now=scene.now)
+    assert sam in queries.people_in([SUPERVISORS])
 
 
 def test_a_vendors_person_consents_to_nothing_but_may_say_no(scene: Scene) -> None:

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from django.core import signing
 
+from breakglass import clock
 from breakglass.domain.audit import AuditTag
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.models import Person
@@ -37,6 +38,9 @@ PAUSE_SECONDS: Final = 2.0
 _SALT: Final = "breakglass.replay"
 _SERVED: Final = "breakglass.replay.served"
 _KEPT: Final = 8
+IDLE: Final = 600.0
+"""After so many seconds without a question a file is closed: a deleted recording frees its room on the disk then."""
+LOOK: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,7 @@ class _Opened:
     sealed: SealedFile
     tape: Tape | None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    used: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
         weakref.finalize(self, self.sealed.close)
@@ -202,12 +207,14 @@ class _Shelf:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[UUID, str], _Opened] = OrderedDict()
+        self._timer: threading.Timer | None = None
 
     def get(self, recording: Recording) -> _Opened | None:
         name = (recording.session_id, recording.sha256)
         with self._lock:
             if name in self._kept:
                 self._kept.move_to_end(name)
+                self._kept[name].used = clock.monotonic()
             return self._kept.get(name)
 
     def put(self, recording: Recording, sealed: SealedFile, wound: Tape | None) -> _Opened:
@@ -217,7 +224,24 @@ class _Shelf:
             self._kept.move_to_end((recording.session_id, recording.sha256))
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)  # closed with its last reader
+            self._look_later()
         return opened
+
+    def _look_later(self) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(LOOK, self._look)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _look(self) -> None:
+        """Let go of what nobody asked for; comes again while anything is kept."""
+        with self._lock:
+            self._timer = None
+            since = clock.monotonic() - IDLE
+            for name in [name for name, opened in self._kept.items() if opened.used <= since]:
+                del self._kept[name]
+            if self._kept:
+                self._look_later()
 
 
 _OPEN = _Shelf()

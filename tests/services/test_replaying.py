@@ -4,8 +4,10 @@ are the recording; the timeline has every kind of thing that happens in a sessio
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from sessions.services.coverage import Proof
 from sessions.services.recordings import store
 from sessions.services.timeline import KINDS, timeline
 from sessions.states import EndReason, RecordingState, ReviewState
+from tests.gateway.house import eventually
 from tests.recording.scene import HEADER, HandClock
 from tests.services import stage
 from tests.services.scene import Scene, refused
@@ -330,3 +333,27 @@ def test_more_rows_ask_no_more_queries(
         Watch.objects.create(session=told, person=scene.cast.ben, began_at=at, seen_at=at)
     with django_assert_num_queries(len(before)):
         timeline(told.pk, scene.cast.vera, scene.now, ticket=ticket)
+
+
+def test_a_recording_that_nobody_asks_for_any_more_is_closed(
+    scene: Scene, sealed: SSHSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the room of a deleted one stays taken for as long as the web process lives."""
+    monkeypatch.setattr(replaying, "_OPEN", replaying._Shelf())
+    monkeypatch.setattr(replaying, "LOOK", 0.05)
+    path = store().sealed_path(sealed.pk)
+    replaying.begin(sealed.pk, scene.cast.vera, scene.now)
+    assert _holds(path)
+    monkeypatch.setattr(replaying, "IDLE", -60.0)
+    path.unlink()
+    eventually(lambda: not _holds(path), "the file is closed")
+    assert replaying._OPEN._timer is None and not replaying._OPEN._kept
+
+
+def _holds(path: Path) -> bool:
+    """Whether this process has the file open, deleted or not."""
+    links = []
+    for one in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            links.append(os.readlink(one))
+    return any(link.startswith(str(path)) for link in links)

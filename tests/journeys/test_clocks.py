@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,15 +21,20 @@ Elsewhere = Callable[..., Page]
 
 
 @pytest.fixture
-def elsewhere(stack: Stack, browser: Browser, visit: Visit) -> Iterator[Elsewhere]:
+def elsewhere(stack: Stack, browser: Browser, visit: Visit, logins: dict[str, Any]) -> Iterator[Elsewhere]:
     """`elsewhere("rob", "Asia/Kathmandu")`: his browser in that zone."""
     opened = []
 
     def to(who: str, zone: str, clock: bool = False) -> Page:
-        state = visit(who).context.storage_state()
+        if who not in logins:
+            visit(who)
         context = browser.new_context(
-            base_url=stack.web, storage_state=state, timezone_id=zone, viewport=PHONE, reduced_motion="reduce"
-        )  # type: ignore[arg-type]
+            base_url=stack.web,
+            storage_state=logins[who],
+            timezone_id=zone,
+            viewport=PHONE,
+            reduced_motion="reduce",
+        )
         context.set_default_timeout(60_000)
         opened.append(context)
         page = context.new_page()

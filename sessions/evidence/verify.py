@@ -391,7 +391,7 @@ def check_bundle(place: Place, report: Report, options: Options) -> None:
     attempt(report, check_playbook, place, report)
     rows = attempt(report, check_rows, place, report) or []
     attempt(report, check_tree, place, rows, manifest, report, options)
-    attempt(report, check_review, place, rows, report)
+    attempt(report, check_review, place, manifest, rows, report)
     names = place.names()
     for entry in parsed(read(place, "recordings.json"), "recordings.json", list):
         attempt(report, check_recording, place, entry, names, rows, manifest, report)
@@ -559,16 +559,21 @@ def check_rows(place: Place, report: Report) -> list[Row]:
     return good
 
 
-def check_review(place: Place, rows: list[Row], report: Report) -> None:
-    """Who signed the review, when, and as what, by review.json and by the audit rows: the row is the signature."""
-    review = json.loads(read(place, "review.json"))
-    if not review or not review.get("signed_at"):
-        return
+def check_review(place: Place, manifest: dict[str, Any], rows: list[Row], report: Report) -> None:
+    """Who signed the review, when, and as what, by review.json and by the audit rows: the row is the signature. Who signed
+    while the bundle was made may be in the rows alone."""
+    review = json.loads(read(place, "review.json")) or {}
+    grant = str(parsed(read(place, "grant.json"), "grant.json")["id"])
     bodies = [json.loads(row["body"]) for row in rows]
-    subject = "review:{}".format(review["id"])
     tags = ("reviews:review:first_signed", "reviews:review:signed")
-    told = [body for body in bodies if body["subject"] == subject and body["tag"] in tags]
-    given = [one for one in (review, review.get("second")) if one]
+    told = [body for body in bodies if body["tag"] in tags and str(body["data"]["grant"]) == grant]
+    given = [one for one in (review, review.get("second")) if one and one.get("signed_at")]
+    before = sum(body["at"] <= manifest["made_at"] for body in told)
+    if before > len(given):
+        said = f"{before} signature(s) of the review, review.json of {len(given)}"
+        raise Wrong(ALTERED, f"the audit rows tell of {said}")
+    if not given:
+        return
     for number, one in enumerate(given):
         found = told[number] if number < len(told) else None
         if found is None or _signature(one) != _signature_row(found):

@@ -431,6 +431,19 @@ def test_a_review_that_says_something_else_than_the_audit_rows_is_named(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("left_out", [{"signed_at": None}, None])
+def test_a_signature_that_is_left_out_of_the_review_is_missed(
+    left_out: dict[str, object] | None, data: bytes, tmp_path: Path
+) -> None:
+    files = files_of(data)
+    review = None if left_out is None else json.loads(files["review.json"]) | left_out
+    files["review.json"] = as_json(review)
+    out = io.StringIO()
+    assert verify.main([str(on_disk(tmp_path, rebuilt(files)))], out) == verify.ALTERED, out.getvalue()
+    assert "the audit rows tell of 1 signature(s) of the review, review.json of 0" in out.getvalue()
+
+
+@pytest.mark.django_db
 def test_the_reviews_signatures_are_compared(data: bytes, tmp_path: Path) -> None:
     out = io.StringIO()
     assert verify.main([str(on_disk(tmp_path, data))], out) == 0, out.getvalue()

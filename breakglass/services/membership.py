@@ -18,7 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from breakglass.domain.audit import AuditTag
-from breakglass.domain.permissions import ADMINISTRATORS, AUDITORS, Verb
+from breakglass.domain.permissions import ADMINISTRATORS, AUDITORS, WHO_CAN, Verb
 from breakglass.domain.refusals import RefusalCode, refuse
 from breakglass.domain.text import one_line
 from breakglass.models import AuditEvent, EnrolmentCode, Person
@@ -79,6 +79,9 @@ def disable(person_id: UUID, by: Person, reason: str, answer: Answer, now: datet
     person, data = _other(person_id, by, DISABLE, reason, answer, now, is_active=True)
     with transaction.atomic():
         people.disable(person, by=by, now=now, data=data)
+        # The trail has put us in a row: of two administrators who disable each other the second is out by now.
+        if not Person.objects.filter(pk=by.pk, is_active=True).exists():
+            raise refuse(RefusalCode.NOT_ALLOWED, verb=Verb.MANAGE_PEOPLE, who=WHO_CAN[Verb.MANAGE_PEOPLE])
         _tell(person, by, f"{person.get_full_name()} was disabled", f"Why: {data['reason']}", now)
 
 

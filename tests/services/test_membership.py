@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from breakglass import clock
@@ -10,7 +13,8 @@ from breakglass.domain.refusals import RefusalCode as Code
 from breakglass.models import AuditEvent, EnrolmentCode, Notice, Person
 from breakglass.services import membership, people, recovery
 from breakglass.services.membership import Newcomer
-from tests.services.scene import last, refused, tags
+from tests.services.racing import race, sound_trail, tally
+from tests.services.scene import Scene, last, refused, tags
 from tests.support.cast import Cast
 from tests.support.clock import FrozenClock
 
@@ -145,3 +149,15 @@ def test_the_first_page_keeps_what_was_typed_and_says_the_same_of_everybody(cast
         assert f'value="{name}"' in page and PHRASE not in page
         said.add((answer.status_code, "That enrolment code is wrong" in page))
     assert said == {(422, True)}
+
+
+def test_of_two_administrators_who_disable_each_other_one_stays(committed: Scene) -> None:
+    alex, rob, now = committed.cast.admin, committed.cast.rob, committed.now
+    rob.groups.add(Group.objects.get(name="administrators"))
+    each = [
+        partial(membership.disable, whom.pk, by, "They or I", committed.cast.code(by, now), now)
+        for whom, by in ((alex, rob), (rob, alex))
+    ]
+    assert tally(race(*each)) == {"ok": 1, "not_allowed": 1}
+    assert Person.objects.filter(pk__in=(alex.pk, rob.pk), is_active=True).count() == 1
+    sound_trail()

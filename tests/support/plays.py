@@ -1,5 +1,5 @@
-"""`python -m tests.support.plays NAME ...`: sessions that are over, with recordings to replay, in the installation that the
-environment names. Prints their ids and a login cookie for each person, as one line of JSON."""
+"""`python -m tests.support.plays NAME ...`: sessions with recordings to replay, over but for "watched", in the installation
+that the environment names. Prints their ids and a login cookie for each person, as one line of JSON."""
 
 from __future__ import annotations
 
@@ -77,6 +77,33 @@ def hostile(recorder: Recorder, tick: Tick) -> None:
     tick.at = 21.0
 
 
+def corpus(most: int) -> Callable[[Recorder, Tick], None]:
+    """All of `tests.recording.hostile_corpus`, a second each, of the longest the last `most` bytes; then a screen that tells
+    that the terminal still works."""
+
+    def play(recorder: Recorder, tick: Tick) -> None:
+        from tests.recording.hostile_corpus import HOSTILE
+
+        extra = (
+            b"\x07" * 50_000,
+            b"\x1b_apc;rm -rf /\x1b\\\x1b^pm\x1b\\\x1bXsos\x1b\\",
+            b"\x1b]0;" + b"t" * 4_000_000,
+        )
+        for second, data in enumerate([*(one.data for one in HOSTILE), *extra]):
+            tick.at = float(second)
+            recorder.output(1, b"\x18\x1bc")
+            for start in range(max(0, len(data) - most), len(data), 60_000):
+                recorder.output(1, data[start : start + 60_000])
+        tick.at += 1
+        recorder.output(
+            1,
+            b"\x18\x1bc\x1b]8;;https://example.com/\x07click me\x1b]8;;\x07 https://example.com/b\r\nstill standing\r\n",
+        )
+        tick.at += 1
+
+    return play
+
+
 def mixed(recorder: Recorder, tick: Tick) -> None:
     """All that a key frame and a leap must not lose: modes, margins, the other screen, the pen, what scrolled above, sizes,
     wide letters, sequences that stay open. Thousands of lines of each, so that there are chunks of nothing else."""
@@ -136,6 +163,8 @@ PLAYS: dict[str, Callable[[Recorder, Tick], None]] = {
     "big": long_lines(LENGTHS["big"], 49_500_000, MANY_EVENTS),
     "day": long_lines(DAY, 500_000_000, 4_000_000),
     "mixed": mixed,
+    "corpus": corpus(150_000),
+    "watched": corpus(600_000),
     "open": tour,
     "deleted": tour,
     "damaged": tour,
@@ -151,15 +180,19 @@ def make(name: str, number: int, now: datetime) -> SSHSession:
     from sessions.states import EndReason, RecordingState
     from tests.web import stage
 
-    began = now - timedelta(days=2 + number)
+    began = now - (timedelta(minutes=2) if name == "watched" else timedelta(days=2 + number))
     incident = stage.open_incident(f"Historian answers nobody ({name})", began)
     asked = stage.approve(stage.ask("rita", "historian-down", incident, began), "ada", began)
     session = stage.open_session(stage.grant_of(asked), began)
     services.save_channel(session.id, ChannelFacts(number=1, kind="shell", opened_at=began))
     uptime = ChannelFacts(number=3, kind="exec", opened_at=began, command="uptime", exit_status=0)
     services.save_channel(session.id, uptime)
-    _record(session, PLAYS[name])
-    seconds = {"mixed": 60.0, "tour": 120.0, "hostile": 21.0}.get(name, LENGTHS.get(name, 120.0))
+    _record(session, PLAYS[name], closes=name != "watched")
+    if name == "watched":
+        return SSHSession.objects.get(pk=session.pk)
+    seconds = {"corpus": 90.0, "mixed": 60.0, "tour": 120.0, "hostile": 21.0}.get(
+        name, LENGTHS.get(name, 120.0)
+    )
     over = began + timedelta(seconds=seconds)
     _say(session, began)
     totals = services.Totals(bytes_in=214, bytes_out=18_734)
@@ -176,7 +209,7 @@ def make(name: str, number: int, now: datetime) -> SSHSession:
     return SSHSession.objects.get(pk=session.pk)
 
 
-def _record(session: SSHSession, play: Callable[[Recorder, Tick], None]) -> None:
+def _record(session: SSHSession, play: Callable[[Recorder, Tick], None], *, closes: bool) -> None:
     from sessions.recording.recorder import Recorder
     from sessions.services.recordings import store
     from tests.web.stage import Tick
@@ -191,7 +224,8 @@ def _record(session: SSHSession, play: Callable[[Recorder, Tick], None]) -> None
     }
     recorder = Recorder(store().open_path(session.id), header, clock=tick)
     play(recorder, tick)
-    recorder.close()
+    if closes:
+        recorder.close()
 
 
 def _say(session: SSHSession, began: datetime) -> None:

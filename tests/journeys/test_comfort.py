@@ -200,6 +200,8 @@ def _open(page: Page, path: str) -> None:
     answer = page.goto(path)
     assert answer is not None and answer.status == (404 if path == "/nowhere/" else 200), path
     expect(page.locator("h1")).to_have_count(1)
+    if path.startswith("/search/?"):  # a link fills the form; the page then asks by itself
+        expect(page.locator("#search-found[data-says*='found']")).to_be_attached()
 
 
 def _pending(stack: Stack) -> str:

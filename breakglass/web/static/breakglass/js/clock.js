@@ -135,6 +135,12 @@
     document.body.dispatchEvent(new CustomEvent("wake", { bubbles: true }));
   }
 
+  // To each part itself: what a part would hear from the body would keep that part, long replaced, in memory.
+  document.body.addEventListener("wake", function (event) {
+    if (event.target !== document.body) { return; }
+    document.querySelectorAll("[hx-trigger*='wake']").forEach(function (part) { part.dispatchEvent(new CustomEvent("wake")); });
+  });
+
   set(Number(document.documentElement.dataset.serverNow));
   window.breakglassNow = now;
 

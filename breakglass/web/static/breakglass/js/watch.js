@@ -66,8 +66,8 @@
       var facts = JSON.parse(event.data);
       seen = event.lastEventId;
       terminals.start(facts);
-      if (seen !== "0") { note(bytes(facts.skipped) + " of the recording aren't shown here: the replay has them."); }
       live();
+      if (seen !== "0") { note(bytes(facts.skipped) + " of the recording aren't shown here: the replay has them."); }
     });
     source.addEventListener("lines", function (event) {
       seen = event.lastEventId;

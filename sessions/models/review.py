@@ -39,7 +39,9 @@ class Review(models.Model):
     claimed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
     )
-    claimed_at = models.DateTimeField(null=True, help_text="the claim lapses by the clock (states.CLAIM_LASTS)")
+    claimed_at = models.DateTimeField(
+        null=True, help_text="the claim lapses by the clock (states.CLAIM_LASTS)"
+    )
 
     class Meta:
         ordering = ("due_at",)

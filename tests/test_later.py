@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from celery import current_app
 
+from breakglass.celery import app
 from tests.support import valkey
 
 
@@ -24,10 +24,10 @@ def test_after_an_outage_ends_and_seals_go_before_notices_and_those_before_drawi
         "sessions.index",
         "breakglass.end_grant",
     ]
-    options = current_app.conf.broker_transport_options
-    with current_app.connection_for_write(broker, transport_options=options) as connection:
+    options = app.conf.broker_transport_options
+    with app.connection_for_write(broker, transport_options=options) as connection:
         for task in asked:
-            current_app.send_task(task, connection=connection)
+            app.send_task(task, connection=connection)
         with connection.channel() as channel:
             got = [channel.basic_get("breakglass", no_ack=True).headers["task"] for _ in asked]
     assert got == [

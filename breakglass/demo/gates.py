@@ -48,7 +48,7 @@ def celery_gate(unix_socket: Path) -> Callable[[], bool]:
     from kombu.exceptions import KombuError
     from redis import RedisError
 
-    app = Celery(broker=f"redis+socket://{unix_socket}")
+    app = Celery(broker=f"redis+socket://{unix_socket}", set_as_current=False)
 
     def answers() -> bool:
         try:

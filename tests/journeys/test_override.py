@@ -123,7 +123,7 @@ def decides_alone(stack: Stack, sam: Page, ask: dict[str, Any]) -> None:
     expect(sam.locator("main .clock [data-until]")).to_be_visible()
     sound(sam, "override phone")
     sam.set_viewport_size(DESK)  # type: ignore[arg-type]
-    sam.emulate_media(color_scheme="dark")
+    sam.emulate_media(color_scheme="dark", reduced_motion="reduce")
     sound(sam, "override desk dark")
     sam.set_viewport_size(PHONE)  # type: ignore[arg-type]
     sam.emulate_media(color_scheme="light")
@@ -220,6 +220,7 @@ def blocked(stack: Stack, sam: Page, before: dict[str, Any]) -> dict[str, Any]:
 
 def sound(page: Page, name: str) -> None:
     """axe has nothing against it, nothing scrolls sideways; and a picture to look at."""
+    page.emulate_media(reduced_motion="reduce")  # no colour is on its way to another
     picture(page, name)
     page.evaluate(AXE.read_text())
     found = page.evaluate(

@@ -172,5 +172,5 @@ def _ends(stack: Stack, shell: Any, ada: Page, vera: Page) -> None:
     shell.expect(pexpect.EOF)
     expect(vera.get_by_text("The session is over.")).to_be_visible()
     expect(vera.locator("#watch-word")).to_have_text("the session is over")
-    expect(ada.get_by_text("leave the <b>disk</b> alone")).to_be_visible()
+    expect(ada.get_by_text("leave the <b>disk</b> alone").first).to_be_visible()
     picture(ada, "watch 05 after")

@@ -29,6 +29,7 @@ class Hang:
     """Calls of the system that hang from `begin` to `end`, as on a disk that went away."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
         self._goes_on = threading.Event()
         self._goes_on.set()
         self.entered = threading.Event()
@@ -45,15 +46,17 @@ class Hang:
         return hung
 
     def begin(self) -> None:
+        self._monkeypatch.setattr(disk, "PATIENCE", 0.5)
         self._goes_on.clear()
 
     def end(self) -> None:
         self._goes_on.set()
+        self._monkeypatch.setattr(disk, "PATIENCE", PATIENCE)
 
 
 @pytest.fixture
 def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hang]:
-    monkeypatch.setattr(disk, "PATIENCE", 0.5)
+    monkeypatch.setattr(disk, "PATIENCE", PATIENCE)
     made = Hang(monkeypatch)
     yield made
     made.end()
@@ -96,7 +99,10 @@ def run(work: Any) -> Any:
     return asyncio.run(asyncio.wait_for(work, 2 * PATIENCE))
 
 
-def test_a_file_that_cant_even_be_opened_blocks_nobody_else(pipe: Path, tmp_path: Path) -> None:
+def test_a_file_that_cant_even_be_opened_blocks_nobody_else(
+    pipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "PATIENCE", 5.0)  # the other one has that long
     made = Recorder(tmp_path / "other.cast", HEADER, clock=clock)
     made.output(1, b"of another disk")
 
@@ -169,8 +175,10 @@ def test_a_wall_shows_what_it_knows_and_says_that_the_disk_is_silent(
     made.output(1, b"seen on the wall")
     made.close()
     wall, known, stuck = Wall(), uuid4(), uuid4()
+    monkeypatch.setattr(disk, "PATIENCE", PATIENCE)
     screens, is_silent = wall.look({known: made.path})
     assert screens[known][1] == ["seen on the wall"] and not is_silent
+    monkeypatch.setattr(disk, "PATIENCE", 0.5)
     for _ in range(3):
         screens, is_silent = wall.look({known: made.path, stuck: pipe})
         assert screens[known][1] == ["seen on the wall"] and is_silent

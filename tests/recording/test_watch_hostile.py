@@ -73,7 +73,7 @@ def test_a_flood_of_sizes_strings_without_end_and_modes_is_sent_in_small_pieces_
     async def may() -> bool:
         return True
 
-    got, size = run(come())
+    got, size = asyncio.run(asyncio.wait_for(come(), 240))
     assert max(len(sent.data) for sent in got) < MOST_EVENT < size / 10
     assert [sent.name for sent in got].count("start") > 1, (
         "what can't be followed is left out, and it is said"

@@ -19,7 +19,7 @@ PROMPT = "\x1b[1;32moperator@hist-01\x1b[0m:~$ "
 PEOPLE = ("rita", "rob", "ada", "vera", "otto")
 MANY_EVENTS = 400_000
 DAY = 24 * 3600.0
-LENGTHS = {"big": 5400.0, "day": DAY}
+LENGTHS = {"big": 5400.0, "day": DAY, "shift": DAY}
 
 
 def tour(recorder: Recorder, tick: Tick) -> None:
@@ -157,11 +157,25 @@ def long_lines(seconds: float, size: int, events: int) -> Callable[[Recorder, Ti
     return play
 
 
+def shift(recorder: Recorder, tick: Tick) -> None:
+    """A day before an operator's screen, painted over every ten seconds: nothing that could be leapt over, 80 MB of it."""
+    filling = "." * 9_200
+    for number in range(8_640):
+        tick.at = number * 10.0
+        here = f"\x1b[3;1H\x1b[Kpainting {number:04d}"
+        recorder.output(1, f"\x1b[1;1H{filling[: 60 * (number % 2 + 1)]}\x1b]0;{filling}\x07{here}".encode())
+        if number == 10:
+            recorder.output(1, b"\x1b[9;1Hset up long before")
+    tick.at = DAY
+    recorder.output(1, b"\x1b[5;1Hthe very end")
+
+
 PLAYS: dict[str, Callable[[Recorder, Tick], None]] = {
     "tour": tour,
     "hostile": hostile,
     "big": long_lines(LENGTHS["big"], 49_500_000, MANY_EVENTS),
     "day": long_lines(DAY, 500_000_000, 4_000_000),
+    "shift": shift,
     "mixed": mixed,
     "corpus": corpus(150_000),
     "watched": corpus(600_000),
